@@ -1,0 +1,7 @@
+"""`python -m rtpipeline` is the `rtpipeline` command."""
+
+import sys
+
+from rtpipeline.cli import main
+
+sys.exit(main())
