@@ -1,0 +1,1 @@
+"""Stage aggregation: the cohort's tables."""

@@ -1,0 +1,1 @@
+"""Contracts between the parts: tables, findings, manifests, the index."""

@@ -1,0 +1,1 @@
+"""Reading DICOM: one pass over an export, headers, references, RT objects."""

@@ -1,0 +1,1 @@
+"""Running stages: one stage in one folder, and many of them on one machine."""

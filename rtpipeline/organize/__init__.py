@@ -1,0 +1,1 @@
+"""Stage organize: an export becomes patients, courses, images and what links them."""

@@ -1,0 +1,1 @@
+"""Where outputs live: keys, digests, folders, identity."""

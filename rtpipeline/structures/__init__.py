@@ -1,0 +1,1 @@
+"""Stage structures: every structure of every source on its image."""
