@@ -1,0 +1,129 @@
+"""RT Structure Set Storage (PS3.3 A.19)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import RTStructureSetStorage
+
+from rtpipeline.demo.headers import DECIMAL_PLACES, Study, new_object, reference_to
+from rtpipeline.demo.rois import Roi
+
+DETACHED_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
+"""The (retired) SOP class that RTReferencedStudySequence names, by PS3.3 table C.8-41."""
+
+CONTOUR_DATA = Tag(0x3006, 0x0050)
+ON_PLANE_MM = 0.01
+"""A contour belongs to an image when it lies in its plane up to what rounding can do."""
+
+
+def rtstruct_dataset(
+    rois: Sequence[Roi],
+    study: Study,
+    images: Sequence[Dataset],
+    *,
+    label: str = "Structures",
+    approval: str = "APPROVED",
+    series_number: int = 2,
+    time: str = "100500",
+) -> Dataset:
+    """The structure set of `rois`, drawn on `images` (CT datasets, which need not be exported with it)."""
+    ds = new_object(
+        study,
+        sop_class_uid=RTStructureSetStorage,
+        sop_instance_uid=study.uids("structure set", label),
+        modality="RTSTRUCT",
+        date=study.study_date,
+        time=time,
+    )
+    ds.SeriesDate, ds.SeriesTime, ds.SeriesDescription = study.study_date, time, label
+    ds.SeriesInstanceUID, ds.SeriesNumber = study.uids("structure set series", label), series_number
+    ds.OperatorsName, ds.InstanceNumber = "", 1
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = study.frame_of_reference_uid, ""
+    ds.StructureSetLabel, ds.StructureSetName = label[:16], label
+    ds.StructureSetDate, ds.StructureSetTime = study.study_date, time
+    ds.ReferencedFrameOfReferenceSequence = [_referenced_frame(study, images)]
+    ds.StructureSetROISequence = [_structure_set_roi(roi, study) for roi in rois]
+    ds.ROIContourSequence = [_roi_contour(roi, images) for roi in rois]
+    ds.RTROIObservationsSequence = [_observation(roi) for roi in rois]
+    ds.ApprovalStatus = approval
+    if approval != "UNAPPROVED":
+        ds.ReviewDate, ds.ReviewTime, ds.ReviewerName = study.study_date, time, "Demo^Reviewer"
+    return ds
+
+
+def _referenced_frame(study: Study, images: Sequence[Dataset]) -> Dataset:
+    series = Dataset()
+    series.SeriesInstanceUID = images[0].SeriesInstanceUID
+    series.ContourImageSequence = [reference_to(image) for image in images]
+    referenced_study = Dataset()
+    referenced_study.ReferencedSOPClassUID = DETACHED_STUDY_MANAGEMENT
+    referenced_study.ReferencedSOPInstanceUID = images[0].StudyInstanceUID
+    referenced_study.RTReferencedSeriesSequence = [series]
+    frame = Dataset()
+    frame.FrameOfReferenceUID = study.frame_of_reference_uid
+    frame.RTReferencedStudySequence = [referenced_study]
+    return frame
+
+
+def _structure_set_roi(roi: Roi, study: Study) -> Dataset:
+    item = Dataset()
+    item.ROINumber = roi.number
+    item.ReferencedFrameOfReferenceUID = study.frame_of_reference_uid
+    item.ROIName = roi.name
+    item.ROIGenerationAlgorithm = "MANUAL"
+    return item
+
+
+def _roi_contour(roi: Roi, images: Sequence[Dataset]) -> Dataset:
+    item = Dataset()
+    item.ROIDisplayColor = list(roi.colour)
+    item.ReferencedROINumber = roi.number
+    item.ContourSequence = [contour_item(points, images, roi.geometric_type) for points in roi.contours]
+    return item
+
+
+def _observation(roi: Roi) -> Dataset:
+    item = Dataset()
+    item.ObservationNumber = roi.number
+    item.ReferencedROINumber = roi.number
+    item.RTROIInterpretedType = roi.interpreted_type
+    item.ROIInterpreter = ""
+    return item
+
+
+def contour_item(
+    points_xyz_mm: NDArray[np.float64], images: Sequence[Dataset] = (), geometric_type: str = "CLOSED_PLANAR"
+) -> Dataset:
+    """An item of ContourSequence; it names the image whose plane the points lie in, when there is one."""
+    item = Dataset()
+    image = _image_at(float(points_xyz_mm[0, 2]), images)
+    if image is not None:
+        item.ContourImageSequence = [reference_to(image)]
+    item.ContourGeometricType = geometric_type
+    item.NumberOfContourPoints = len(points_xyz_mm)
+    set_contour_data(item, points_xyz_mm)
+    return item
+
+
+def set_contour_data(item: Dataset, points_xyz_mm: NDArray[np.float64]) -> None:
+    """Put (n, 3) points into ContourData, with the fixed number of decimals.
+
+    As raw bytes: through pydicom's decimal-string type the same takes a hundred times longer.
+    """
+    text = "\\".join(f"{v:.{DECIMAL_PLACES}f}" for v in np.asarray(points_xyz_mm, float).ravel().tolist())
+    value = text.encode("ascii")
+    value += b" " * (len(value) % 2)
+    item[CONTOUR_DATA] = RawDataElement(CONTOUR_DATA, "DS", len(value), value, 0, False, True)
+
+
+def _image_at(z_mm: float, images: Sequence[Dataset]) -> Dataset | None:
+    for image in images:
+        if abs(float(image.ImagePositionPatient[2]) - z_mm) <= ON_PLANE_MM:
+            return image
+    return None
