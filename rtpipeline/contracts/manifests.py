@@ -189,7 +189,8 @@ class CohortManifest(_Model):
 
 
 StageStatus = Literal["done", "partial", "not_applicable", "disabled", "not_run", "data_error", "fault"]
-"""`done`, `not_applicable`, `disabled`, `not_run` and `data_error` are final; `partial` is kept and redone by `retry`."""
+FINAL_STATUSES: tuple[StageStatus, ...] = ("done", "partial", "not_applicable", "disabled", "not_run", "data_error")
+"""Not computed again by `run`. `retry` computes `partial` again; a `fault` is tried again by every run."""
 
 
 class Upstream(_Model):

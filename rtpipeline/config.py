@@ -1,0 +1,286 @@
+"""The configuration: one YAML file, every key declared here, unknown keys refused.
+
+Each field says whether it can change a result (`result`): those enter the settings digests of the stages that read their
+section; the others (workers, threads, devices, paths, force) never do. `result="file"` enters by the file's content.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rtpipeline.errors import ConfigError
+
+Workers = Literal["auto"] | int
+Cohort = Literal["pseudonymize", "keep"]
+
+
+def _result(default: Any, meaning: str, *, result: bool | Literal["file"] = True, **limits: Any) -> Any:
+    extra: dict[str, Any] = {"result": result}
+    if isinstance(default, (list, dict)):
+        return Field(
+            default_factory=lambda: type(default)(default), description=meaning, json_schema_extra=extra, **limits
+        )
+    return Field(default, description=meaning, json_schema_extra=extra, **limits)
+
+
+def _running(default: Any, meaning: str, **limits: Any) -> Any:
+    return _result(default, meaning, result=False, **limits)
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OrganizeConfig(Section):
+    """How an export becomes courses."""
+
+    verify_content: bool = _running(False, "hash the whole content of every object, not only of RT objects")
+    prepare_images: Literal["referenced", "all"] = _result(
+        "referenced", "images to prepare: planning and referenced, or all"
+    )
+
+
+class ImagesConfig(Section):
+    """How slices become volumes."""
+
+    max_gap_mm: float = _result(10.0, "largest gap of missing slices that is filled linearly, mm", ge=0)
+
+
+class DvhConfig(Section):
+    """Dose-volume metrics."""
+
+    enabled: bool = _result(True, "compute dose-volume histograms")
+    end_cap: Literal["prism"] = _result("prism", "solid between and beyond contours")
+    dose_interpolation: Literal["linear"] = _result("linear", "dose between grid points")
+    coverage_limit_pct: float = _result(
+        99.5, "below this part of a structure inside the dose grid D and V are null", ge=0, le=100
+    )
+    d_pct: list[float] = _result([99, 98, 95, 90, 50, 10, 5, 2, 1], "volumes of D metrics, percent of the structure")
+    d_cc: list[float] = _result([0.03, 0.1, 1, 2, 5], "volumes of D metrics, cc")
+    v_gy: list[float] = _result([float(d) for d in range(5, 85, 5)], "doses of V metrics, Gy")
+    v_rx_pct: list[float] = _result([95, 100, 107], "doses of V metrics, percent of the prescription, for targets")
+    curve_step_gy: float = _result(0.1, "step of the stored curves, Gy", gt=0)
+
+
+class SegmentationConfig(Section):
+    """TotalSegmentator."""
+
+    enabled: Literal["auto"] | bool = _result("auto", "auto: not run where the weights are absent")
+    workers: Workers = _running(1, "courses at once (pool seg_workers)")
+    threads_per_worker: int | None = _running(None, "threads of one segmentation process", ge=1)
+    device: str = _running("auto", "auto, cpu, gpu or gpu:N")
+    fast: bool = _result(False, "3 mm model")
+    force: bool = _running(False, "run again although done")
+    roi_subset: list[str] | None = _result(None, "structures to segment; null for all")
+    extra_models: list[str] = _result([], "further tasks after `total`")
+    force_split: bool = _result(False, "split the image along z whatever its size")
+    nr_threads_resample: int | None = _running(None, "processes for resampling", ge=1)
+    nr_threads_save: int | None = _running(None, "processes for saving", ge=1)
+    num_proc_preprocessing: int | None = _running(None, "processes for preprocessing", ge=1)
+    num_proc_export: int | None = _running(None, "processes for export", ge=1)
+
+
+class CustomModelsConfig(Section):
+    """nnU-Net models of the user."""
+
+    enabled: bool = _result(True, "run the declared models")
+    root: Path | None = _running(None, "folder of the models")
+    models: list[str] | Literal["all"] = _result("all", "names of the models to run")
+    workers: Workers = _running(1, "courses at once (pool custom_seg_workers)")
+    force: bool = _running(False, "run again although done")
+    retain_weights: bool = _running(True, "keep unpacked weights")
+
+
+class RadiomicsConfig(Section):
+    """PyRadiomics."""
+
+    enabled: bool = _result(True, "compute radiomic features")
+    sequential: bool = _running(False, "one structure after the other, in one process")
+    params_file: Path | None = _result(None, "PyRadiomics parameters for CT", result="file")
+    mr_params_file: Path | None = _result(None, "PyRadiomics parameters for MR", result="file")
+    thread_limit: int | None = _running(None, "threads of one worker process", ge=1)
+    skip_rois: list[str] = _result([], "structure names to leave out")
+    max_voxels: int = _result(15_000_000, "largest mask, voxels", ge=1)
+    min_voxels: int = _result(64, "smallest mask, voxels", ge=1)
+    structures: list[str] | None = _result(None, "structure names to use; null for all")
+
+
+class RobustnessConfig(Section):
+    """Robustness of features against perturbations."""
+
+    enabled: bool = _result(True, "perturb and summarise")
+    modes: list[str] = _result(["noise", "translation", "contour", "volume"], "factors of the perturbation chain")
+    segmentation_perturbation: dict[str, Any] = _result({}, "settings of the chain")
+    metrics: dict[str, Any] = _result({}, "statistics to report")
+    thresholds: dict[str, Any] = _result({}, "labels from the lower bounds")
+    structures: list[str] | None = _result(None, "structure names to use; null for all")
+
+
+class CroppingConfig(Section):
+    """Anatomical cropping."""
+
+    enabled: bool = _result(False, "crop by anatomical region")
+    region: str = _result("pelvis", "region")
+    superior_margin_cm: float = _result(2.0, "margin, cm")
+    inferior_margin_cm: float = _result(2.0, "margin, cm")
+
+
+class QcConfig(Section):
+    """Quality checks."""
+
+    enabled: bool = _result(True, "write qc.parquet and the course page")
+
+
+class AggregationConfig(Section):
+    """Cohort tables."""
+
+    threads: Workers = _running("auto", "threads that read course tables")
+    decimal_comma: bool = _running(True, "also write CSV with decimal comma and semicolon")
+    small_cell_minimum: int = _running(5, "groups below this many patients are flagged", ge=1)
+
+
+class TimeoutsConfig(Section):
+    """Limits in seconds, for a stage (by name) and for its work items."""
+
+    stage_s: dict[str, float] = _running({}, "limit of a stage by its name; default of the stage table")
+    radiomics_roi_s: float = _running(600.0, "one structure of radiomics", gt=0)
+    totalsegmentator_s: float = _running(3600.0, "one TotalSegmentator run", gt=0)
+
+
+class ExecutionConfig(Section):
+    """The local runner."""
+
+    memory_limit_mib: int | None = _running(
+        None, "memory for all stages together; null: what the container has", ge=256
+    )
+    retries: int = _running(2, "attempts after a transient failure", ge=0)
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    workers: Workers = _running(
+        "auto", "courses and stages at once; auto: CPUs - 2, at least 4, at most 32, never above the CPUs"
+    )
+    seed: int = _result(20240101, "seed that all random numbers are spawned from", ge=0)
+    identity: Cohort = _result("pseudonymize", "`keep` uses a slug of the PatientID: only for de-identified data")
+    course_gap_days: int = _result(90, "components of one patient within this many days are one course", ge=0)
+    manifest: Path | None = _running(None, "CSV of the user; its rows enter the digests of their courses")
+    structure_names: Path | None = _result(None, "CSV that maps structure names", result="file")
+    custom_structures: Path | None = _result(None, "YAML of derived structures", result="file")
+    organize: OrganizeConfig = Field(default_factory=OrganizeConfig)
+    images: ImagesConfig = Field(default_factory=ImagesConfig)
+    dvh: DvhConfig = Field(default_factory=DvhConfig)
+    segmentation: SegmentationConfig = Field(default_factory=SegmentationConfig)
+    custom_models: CustomModelsConfig = Field(default_factory=CustomModelsConfig)
+    radiomics: RadiomicsConfig = Field(default_factory=RadiomicsConfig)
+    radiomics_robustness: RobustnessConfig = Field(default_factory=RobustnessConfig)
+    ct_cropping: CroppingConfig = Field(default_factory=CroppingConfig)
+    qc: QcConfig = Field(default_factory=QcConfig)
+    aggregation: AggregationConfig = Field(default_factory=AggregationConfig)
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
+
+    @field_validator("workers")
+    @classmethod
+    def _at_least_one(cls, value: Workers) -> Workers:
+        if value != "auto" and value < 1:
+            raise ValueError("must be 'auto' or at least 1")
+        return value
+
+    @model_validator(mode="after")
+    def _timeouts_name_stages(self) -> Config:
+        from rtpipeline.stages import STAGES
+
+        for name in self.timeouts.stage_s:
+            if name not in STAGES:
+                raise ValueError(f"timeouts.stage_s names no stage: {name!r}; stages are {', '.join(STAGES)}")
+        return self
+
+
+def _known_keys(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], set[str]]:
+    keys = {prefix: set(model.model_fields)}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            keys |= _known_keys(field.annotation, (*prefix, name))
+    return keys
+
+
+def _explain(error: ValidationError, origin: str) -> str:
+    """pydantic's errors as one line each: what, where, found against required, nearest key."""
+    known = _known_keys(Config)
+    lines = []
+    for item in error.errors():
+        path = tuple(str(p) for p in item["loc"])
+        where = ".".join(path) or "the file"
+        if item["type"] == "extra_forbidden":
+            candidates = known.get(path[:-1], set())
+            near = difflib.get_close_matches(path[-1], sorted(candidates), n=1, cutoff=0.4)
+            section = ".".join(path[:-1]) or "top level"
+            hint = f"did you mean {near[0]!r}?" if near else f"keys here ({section}): {', '.join(sorted(candidates))}"
+            lines.append(f"  {where}: unknown key; {hint}")
+        else:
+            lines.append(f"  {where}: {item['msg']}; found {item.get('input')!r}")
+    return f"{origin} cannot be used:\n" + "\n".join(dict.fromkeys(lines))
+
+
+def parse_config(raw: dict[str, Any] | None, origin: str = "the configuration", base: Path | None = None) -> Config:
+    """A configuration from a mapping; relative paths are below `base`.
+
+    Raises
+    ------
+    ConfigError: an unknown key (with the nearest valid one) or a value that does not fit.
+    """
+    try:
+        config = Config.model_validate(raw or {})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origin)) from None
+    return _with_paths(config, base) if base else config
+
+
+def _with_paths(section: Any, base: Path) -> Any:
+    changes: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            changes[name] = _with_paths(value, base)
+        elif isinstance(value, Path) and not value.is_absolute():
+            changes[name] = base / value
+    return section.model_copy(update=changes)
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration of a YAML file; the defaults when there is none.
+
+    Raises
+    ------
+    ConfigError: the file does not exist, is no YAML mapping, or holds wrong keys or values.
+    """
+    if path is None:
+        return Config()
+    if not path.is_file():
+        raise ConfigError(f"--config {path} does not exist.")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if raw is not None and not isinstance(raw, dict):
+        raise ConfigError(f"--config {path} holds a {type(raw).__name__}; a mapping of keys is needed.")
+    config = parse_config(raw, f"--config {path}", path.resolve().parent)
+    for name in ("manifest", "structure_names", "custom_structures"):
+        file = getattr(config, name)
+        if file is not None and not file.is_file():
+            raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
+    return config
+
+
+def config_yaml(config: Config) -> str:
+    """The resolved configuration as YAML, every key present, in the order of declaration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,248 @@
+"""Every table of the results and every column in it, declared once. The data dictionary is generated from here.
+
+snake_case, the unit last (`_gy`, `_cc`, `_pct`, `_mm`, `_s`, `_days`). Missing is null with a status, never 0 or -1.
+"""
+
+from __future__ import annotations
+
+from rtpipeline.contracts.columns import Column, Pattern, Table
+
+COHORT = Column("cohort", "string", "", "name of the cohort", nullable=False)
+PATIENT = Column("patient_id", "string", "", "pseudonym of the patient: p and 10 hex", nullable=False)
+COURSE = Column("course_id", "string", "", "pseudonym of the course: patient_id and -cNN", nullable=False)
+IMAGE = Column("image_id", "string", "", "image within the course; null where the structure set has none")
+MODALITY = Column("modality", "string", "", "CT, MR or PT, of the image")
+SET = Column("structure_set_id", "string", "", "structure set within the course", nullable=False)
+SOURCE = Column("structure_source", "string", "", "manual, totalsegmentator, custom or derived", nullable=False)
+STRUCTURE = Column("structure_id", "string", "", "source, set and ROI number or label", nullable=False)
+NAME = Column("structure_name", "string", "", "name as in the file", nullable=False)
+NAME_TG263 = Column("structure_name_tg263", "string", "", "TG-263 name; null when not matched")
+DOSE = Column("dose_id", "string", "", "dose within the course: plan-NN, total, dose-NN", nullable=False)
+STAGE_KEY = Column("stage_key", "string", "", "key of the stage output that the row comes from", nullable=False)
+VERSION = Column("rtpipeline_version", "string", "", "version that computed the row", nullable=False)
+
+STRUCTURE_KEYS = (COHORT, PATIENT, COURSE, IMAGE, MODALITY, SET, SOURCE, STRUCTURE, NAME, NAME_TG263)
+PROVENANCE = (STAGE_KEY, VERSION)
+
+FINDINGS = Table(
+    "findings",
+    "what is wrong with the data, or was done about it; one row each",
+    (),
+    (
+        COHORT,
+        Column("code", "string", "", "code of the catalogue", nullable=False),
+        Column("severity", "string", "", "E left out, W kept and flagged, I recorded", nullable=False),
+        Column("scope", "string", "", "what it is about", nullable=False),
+        Column("stage", "string", "", "stage that found it"),
+        Column("patient_id", "string", "", "pseudonym, when it is about one patient"),
+        Column("course_id", "string", "", "course, when it is about one"),
+        Column("object", "string", "", "pseudonymous name of the object", nullable=False),
+        Column("measured", "string", "", "what was found", nullable=False),
+        Column("expected", "string", "", "what is needed", nullable=False),
+        Column("action", "string", "", "what the pipeline did", nullable=False),
+        Column("remedy", "string", "", "what the user can do", nullable=False),
+    ),
+)
+
+COURSES = Table(
+    "courses",
+    "one row for each course, also for those without any result",
+    ("cohort", "patient_id", "course_id"),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("course_order", "Int64", "", "rank by date within the patient"),
+        Column("course_kind", "string", "", "planned, plan_only, structures_only, images_only, dose_only, structures_and_dose, other", nullable=False),
+        Column("course_status", "string", "", "ok, excluded, failed, partial or missing", nullable=False),
+        Column("excluded_by", "string", "", "finding codes joined with ;"),
+        Column("findings_e", "Int64", "", "findings of severity E"),
+        Column("findings_w", "Int64", "", "findings of severity W"),
+        Column("findings_i", "Int64", "", "findings of severity I"),
+        Column("images", "Int64", "", "image series"),
+        Column("images_prepared", "Int64", "", "image series prepared"),
+        Column("structure_sets", "Int64", "", "structure sets"),
+        Column("structures", "Int64", "", "structures of every set"),
+        Column("structures_with_volume", "Int64", "", "structures with a volume"),
+        Column("plans", "Int64", "", "plans"),
+        Column("plans_selected", "Int64", "", "plans whose dose gets rows"),
+        Column("doses", "Int64", "", "dose objects"),
+        Column("doses_used", "Int64", "", "doses of the tables"),
+        Column("dvh_rows", "Int64", "", "rows in dvh_metrics"),
+        Column("planning_image_id", "string", "", "image that the plan's structure set references"),
+        Column("planning_modality", "string", "", "its modality"),
+        Column("slices", "Int64", "", "its slices"),
+        Column("slice_spacing_mm", "float64", "mm", "its nominal slice spacing"),
+        Column("pixel_spacing_mm", "float64", "mm", "its row spacing"),
+        Column("age_years", "Int64", "years", "at day 0, capped at 89"),
+        Column("sex", "string", "", "M, F or O"),
+        Column("scanner", "string", "", "manufacturer and model of the planning image"),
+        Column("contrast", "boolean", "", "contrast agent stated"),
+        Column("plan_class", "string", "", "photon, ion, brachy; joined with + when several"),
+        Column("technique", "string", "", "techniques of the selected plans joined with +"),
+        Column("energies", "string", "", "nominal beam energies joined with +"),
+        Column("radiation_types", "string", "", "radiation types joined with +"),
+        Column("beams", "Int64", "", "treatment beams, or application setups, of the selected plans"),
+        Column("monitor_units", "float64", "MU", "meterset of the selected plans' fraction"),
+        Column("approval_status", "string", "", "of the selected plans, joined with +"),
+        Column("plan_intent", "string", "", "of the selected plans, joined with +"),
+        Column("fractions_planned", "Int64", "", "of the selected plans; null when several fraction groups disagree"),
+        Column("fractions_delivered", "Int64", "", "by treatment records"),
+        Column("plan_rx_gy", "float64", "Gy", "prescription when one level is stated"),
+        Column("plan_rx_levels_gy", "string", "Gy", "every stated target level joined with +"),
+        Column("plan_rx_total_gy", "float64", "Gy", "sum over sequential plans when each states one level"),
+        Column("beam_dose_total_gy", "float64", "Gy", "BeamDose x fractions; reported, never used as a prescription"),
+        Column("course_total_status", "string", "", "ok, single_plan, ambiguous, partial, none"),
+        *(Column(f"status_{s}", "string", "", f"how stage {s} ended for this course") for s in (
+            "prepare_images", "prepare_rt", "segmentation", "custom_models", "structures", "dvh", "radiomics", "robustness", "qc")),
+        Column("rtpipeline_version", "string", "", "version that wrote the row", nullable=False),
+    ),
+)  # fmt: skip
+
+STRUCTURES = Table(
+    "structures",
+    "every structure of every source, also empty ones",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"),
+    (
+        *STRUCTURE_KEYS,
+        Column("roi_number", "Int64", "", "ROINumber"),
+        Column("roi_type", "string", "", "RTROIInterpretedType"),
+        Column("set_role", "string", "", "primary or other", nullable=False),
+        Column("status", "string", "", "ok, empty, points_only, open_only, number_reused, nonplanar, degenerate, no_volume", nullable=False),
+        Column("volume_cc", "float64", "cc", "volume of the solid"),
+        Column("contours", "Int64", "", "closed contours used"),
+        Column("planes", "Int64", "", "planes with contours"),
+        Column("plane_spacing_mm", "float64", "mm", "nominal (median) spacing of its planes"),
+        Column("gaps", "Int64", "", "gaps of more than 1.5 nominal spacings"),
+        Column("components_z", "Int64", "", "pieces along the normal"),
+        Column("centroid_x_mm", "float64", "mm", "patient left"),
+        Column("centroid_y_mm", "float64", "mm", "patient posterior"),
+        Column("centroid_z_mm", "float64", "mm", "patient superior"),
+        Column("outside_image_pct", "float64", "%", "part of the volume outside the image; null without an image"),
+        Column("end_cap", "string", "", "solid between and beyond contours"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+DVH_METRICS = Table(
+    "dvh_metrics",
+    "dose-volume metrics, one row for each structure and dose",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id", "dose_id"),
+    (
+        *STRUCTURE_KEYS, DOSE,
+        Column("roi_type", "string", "", "RTROIInterpretedType"),
+        Column("dose_status", "string", "", "ok, low_coverage, outside_grid, no_volume, frame_mismatch", nullable=False),
+        Column("volume_cc", "float64", "cc", "volume of the solid"),
+        Column("dose_coverage_pct", "float64", "%", "part of the volume where the dose is known"),
+        Column("dmin_gy", "float64", "Gy", "minimum dose, surface included"),
+        Column("dmax_gy", "float64", "Gy", "maximum dose, surface included; kept below the coverage limit"),
+        Column("dmean_gy", "float64", "Gy", "mean dose"),
+        Column("rx_gy", "float64", "Gy", "prescription of this structure"),
+        Column("prescription_source", "string", "", "manifest, plan_roi, plan_single_level; null when unknown"),
+        Column("hi_icru83", "float64", "", "(D2 - D98) / D50 (ICRU 83)"),
+        Column("ci_paddick", "float64", "", "Paddick conformity index; null unless the isodose lies inside the grid"),
+        Column("gi_paddick", "float64", "", "Paddick gradient index V50 / V100; null unless the isodose lies inside the grid"),
+        Column("sampling_mm", "float64", "mm", "edge of the cells that the solid was sampled with"),
+        Column("end_cap", "string", "", "solid between and beyond contours"),
+        Column("dose_interpolation", "string", "", "dose between grid points"),
+        Column("dose_basis", "string", "", "what the dose is made of: plan, beam_sum, ...", nullable=False),
+        Column("dose_type", "string", "", "PHYSICAL or EFFECTIVE"),
+        Column("dose_link", "string", "", "rule that tied the dose to the structure set"),
+        *PROVENANCE,
+    ),
+    (
+        Pattern(r"d\d+(_\d+)?_gy", "float64", "Gy", "dose that covers this percentage of the volume"),
+        Pattern(r"d\d+(_\d+)?cc_gy", "float64", "Gy", "dose that covers this volume; null for smaller structures"),
+        Pattern(r"v\d+(_\d+)?gy_pct", "float64", "%", "volume that receives at least this dose"),
+        Pattern(r"v\d+(_\d+)?gy_cc", "float64", "cc", "volume that receives at least this dose"),
+        Pattern(r"v\d+(_\d+)?rx_pct", "float64", "%", "volume that receives at least this percentage of the prescription"),
+    ),
+)  # fmt: skip
+
+DVH_CURVES = Table(
+    "dvh_curves",
+    "cumulative dose-volume curves, one row for each structure and dose",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id", "dose_id"),
+    (
+        *STRUCTURE_KEYS, DOSE,
+        Column("dose_gy", "list<float64>", "Gy", "dose levels, ascending"),
+        Column("cumulative_volume_cc", "list<float64>", "cc", "volume that receives at least the level, of the part where dose is known"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+FRACTIONS = Table(
+    "fractions",
+    "planned and delivered fractions, one row for each plan and fraction group, and one for each treatment record",
+    (),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("plan_id", "string", "", "plan within the course"),
+        Column("record_id", "string", "", "treatment record; null on rows of planned fractions"),
+        Column("fraction_group", "Int64", "", "fraction group number"),
+        Column("fraction_number", "Int64", "", "current fraction of the record"),
+        Column("fractions_planned", "Int64", "", "of the fraction group"),
+        Column("day", "Int64", "days", "day of the record from the course's day 0"),
+        Column("delivered_mu", "float64", "MU", "delivered meterset"),
+        Column("delivered_dose_gy", "float64", "Gy", "dose recorded as delivered"),
+        Column("record_status", "string", "", "planned, or the record's treatment termination status", nullable=False),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+TPS_DVH = Table(
+    "tps_dvh",
+    "curves that the planning system stored with its dose, for comparison",
+    (),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("rtdose_id", "string", "", "dose object", nullable=False),
+        Column("roi_numbers", "string", "", "ROI numbers with their contribution, joined with ;", nullable=False),
+        Column("roi_number", "Int64", "", "ROI number when one structure is included alone"),
+        Column("volume_cc", "float64", "cc", "volume at dose 0"),
+        Column("dmin_gy", "float64", "Gy", "from the curve"),
+        Column("dmax_gy", "float64", "Gy", "from the curve"),
+        Column("dmean_gy", "float64", "Gy", "from the curve"),
+        Column("dose_gy", "list<float64>", "Gy", "dose levels"),
+        Column("cumulative_volume_cc", "list<float64>", "cc", "volume at or above the level"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+RADIOMICS = Table("radiomics", "radiomic features, one row for each image and structure", ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"), (*STRUCTURE_KEYS, Column("status", "string", "", "ok or the reason for no features", nullable=False), *PROVENANCE))  # fmt: skip
+ROBUSTNESS = Table("robustness", "features of perturbed structures", (), (*STRUCTURE_KEYS, *PROVENANCE))
+ROBUSTNESS_SUMMARY = Table("robustness_summary", "robustness of each feature over the cohort", (), (COHORT,))
+QC = Table("qc", "quality checks, one row each", (), (COHORT, PATIENT, COURSE, *PROVENANCE))
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        COURSES,
+        STRUCTURES,
+        DVH_METRICS,
+        DVH_CURVES,
+        RADIOMICS,
+        ROBUSTNESS,
+        ROBUSTNESS_SUMMARY,
+        QC,
+        FINDINGS,
+        FRACTIONS,
+        TPS_DVH,
+    )
+}
+"""In the order of the workbook."""
+
+
+def data_dictionary() -> str:
+    """The data dictionary as Markdown, from the declarations."""
+    lines = ["# Data dictionary", "", "Missing is null with a status. Keys first; a name's end is its unit.", ""]
+    for table in TABLES.values():
+        lines += [f"## {table.name}", "", table.meaning + ".", ""]
+        if table.key:
+            lines += [f"Key: {', '.join(f'`{k}`' for k in table.key)}.", ""]
+        lines += ["| column | type | unit | null | meaning |", "|---|---|---|---|---|"]
+        lines += [
+            f"| `{c.name}` | {c.dtype} | {c.unit} | {'yes' if c.nullable else 'no'} | {c.meaning} |"
+            for c in table.columns
+        ]
+        lines += [f"| `{p.expression}` | {p.dtype} | {p.unit} | yes | {p.meaning} |" for p in table.patterns]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""The container's CPUs and memory, and the thread limits of a stage's process.
+
+The only reader of environment variables besides the command line. Everything here is about the container (cgroup v1 and
+v2 quotas, CPU affinity), never about the host.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import psutil
+
+from rtpipeline.config import Config
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+"""Read by the numerical libraries when they are first imported."""
+
+CGROUP = Path("/sys/fs/cgroup")
+MIB = 1024 * 1024
+MAX_AUTO_WORKERS = 32
+MIN_AUTO_WORKERS = 4
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Variables that hold every numerical library to `threads`; to be set before anything is imported."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
+def _first_number(*paths: Path) -> float | None:
+    for path in paths:
+        try:
+            text = path.read_text().split()[0]
+        except (OSError, IndexError):
+            continue
+        if text.isdigit():
+            return float(text)
+    return None
+
+
+def cpu_quota(cgroup: Path = CGROUP) -> float | None:
+    """CPUs that the cgroup's quota allows; None without a quota."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()[:2]  # v2
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())  # v1
+        period_us = int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+
+def available_cpus(cgroup: Path = CGROUP) -> int:
+    """CPUs that this process may use: affinity and quota, at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(cgroup)
+    return max(1, min(affinity, math.floor(quota + 1e-6)) if quota else affinity)
+
+
+def memory_limit_mib(cgroup: Path = CGROUP) -> int:
+    """Memory that this container may use at all, MiB."""
+    total = psutil.virtual_memory().total
+    limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
+    return int(min(total, limit) if limit else total) // MIB
+
+
+def available_memory_mib(cgroup: Path = CGROUP) -> int:
+    """Memory that is free now within the container's limit, MiB."""
+    free = psutil.virtual_memory().available
+    limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
+    used = _first_number(cgroup / "memory.current", cgroup / "memory/memory.usage_in_bytes")
+    if limit and used and limit < psutil.virtual_memory().total:
+        free = min(free, max(0, int(limit - used)))
+    return int(free) // MIB
+
+
+def workers(config: Config, cpus: int | None = None) -> int:
+    """Courses and stages at once: the configured number, else CPUs - 2 within 4 to 32; never above the CPUs."""
+    cpus = cpus or available_cpus()
+    wanted = max(MIN_AUTO_WORKERS, min(MAX_AUTO_WORKERS, cpus - 2)) if config.workers == "auto" else config.workers
+    return max(1, min(wanted, cpus))
+
+
+def pool_limits(config: Config, cpus: int | None = None) -> dict[str, int]:
+    """Limit of each named pool of the stage table."""
+    total = workers(config, cpus)
+
+    def limit(value: int | str) -> int:
+        return 1 if value == "auto" else min(int(value), total)
+
+    return {
+        "seg_workers": limit(config.segmentation.workers),
+        "custom_seg_workers": limit(config.custom_models.workers),
+    }
+
+
+def stage_threads(stage: str, config: Config) -> int:
+    """Threads of one computation of a stage: the table's, or what the configuration's section sets for it.
+
+    Part of the numbers for libraries whose last bits depend on it, so it never follows from `workers`.
+    """
+    from rtpipeline.stages import STAGES
+
+    configured = {
+        "segmentation": config.segmentation.threads_per_worker,
+        "custom_models": config.segmentation.threads_per_worker,
+        "radiomics": config.radiomics.thread_limit,
+        "robustness": config.radiomics.thread_limit,
+    }.get(stage)
+    return configured or STAGES[stage].resources.threads

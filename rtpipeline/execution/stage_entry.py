@@ -1,0 +1,216 @@
+"""Run one stage in one folder: what the pod and the local runner both call.
+
+The stage writes into a temporary sibling of its output folder, which is renamed when the stage has ended; `stage.json`
+is written last. This is the one place where any exception is caught: a fault of ours is recorded with its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import platform
+import resource
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+from rtpipeline import __version__
+from rtpipeline.config import Config
+from rtpipeline.contracts.findings import finding
+from rtpipeline.contracts.manifests import StageRecord, Upstream
+from rtpipeline.errors import DataError, ExitCode, OutOfMemoryError, TransientError, UsageError
+from rtpipeline.execution.context import StageContext, StageOutcome
+from rtpipeline.execution.environment import stage_threads
+from rtpipeline.stages import STAGES, Stage
+from rtpipeline.store.folder import publish, temporary_sibling
+from rtpipeline.store.keys import config_slice, library_version, output_digest, settings_digest
+
+log = logging.getLogger(__name__)
+
+MACHINE_ERRNOS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EAGAIN,
+        errno.ENOMEM,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.EMFILE,
+    }
+)
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """Everything that `rtpipeline stage` is told on its command line."""
+
+    stage: str
+    cohort: str
+    out: Path
+    config: Config
+    stage_key: str = ""
+    course_id: str | None = None
+    inputs: dict[str, Path] = field(default_factory=dict)
+    sources: tuple[Path, ...] = ()
+    private: Path | None = None
+    store: Path | None = None
+    run_id: str = ""
+    workers: int = 1
+
+
+def run_stage(request: StageRequest) -> ExitCode:
+    """Run the stage and publish its folder; the exit code says how it ended.
+
+    Raises
+    ------
+    UsageError: the stage is not known, or the request lacks what it needs.
+    """
+    stage = _known_stage(request)
+    scratch = temporary_sibling(request.out)
+    context = StageContext(
+        stage=stage.name,
+        cohort=request.cohort,
+        config=request.config,
+        out=scratch,
+        inputs={name: path for name, path in request.inputs.items() if path.is_dir()},
+        course_id=request.course_id,
+        threads=stage_threads(stage.name, request.config),
+        workers=request.workers,
+        sources=request.sources,
+        private=request.private,
+        store=request.store,
+        run_id=request.run_id,
+    )
+    started = datetime.now(UTC)
+    clock, cpu = time.perf_counter(), _cpu_seconds()
+    trace, code = "", ExitCode.DONE
+    try:
+        outcome = _outcome(stage, context)
+    except UsageError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    except (TransientError, MemoryError, OSError) as error:
+        if not _is_transient(error):
+            outcome, code, trace = _fault(context, error), ExitCode.FAULT, traceback.format_exc()
+        else:
+            shutil.rmtree(scratch, ignore_errors=True)
+            kind = "out of memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
+            log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, error)
+            return ExitCode.TRANSIENT
+    except DataError as error:
+        context.report(*error.findings)
+        outcome, code = StageOutcome(status="data_error", reason=str(error)), ExitCode.DATA
+    except Exception as error:  # noqa: BLE001 - the one place that records a fault of ours
+        outcome, code, trace = _fault(context, error), ExitCode.FAULT, traceback.format_exc()
+    if outcome.status == "data_error":
+        code = ExitCode.DATA
+    record = _record(request, stage, context, outcome)
+    record = record.model_copy(
+        update={
+            "started_utc": started.isoformat(timespec="milliseconds"),
+            "ended_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "wall_s": round(time.perf_counter() - clock, 4),
+            "cpu_s": round(_cpu_seconds() - cpu, 4),
+            "peak_memory_mib": round(_peak_mib(), 1),
+            "exit_code": int(code),
+            "traceback": trace,
+        }
+    )
+    (scratch / "stage.json").write_text(record.model_dump_json(indent=1) + "\n")
+    publish(scratch, request.out)
+    log.info("%s %s: %s %s", request.course_id or request.cohort, stage.name, outcome.status, outcome.reason)
+    return code
+
+
+def _known_stage(request: StageRequest) -> Stage:
+    if request.stage not in STAGES:
+        raise UsageError(f"no stage is called {request.stage!r}; stages are {', '.join(STAGES)}.")
+    stage = STAGES[request.stage]
+    if stage.scope == "course" and not request.course_id:
+        raise UsageError(f"stage {stage.name} works on one course; give --course ID.")
+    missing = [n for n in stage.needs if n not in request.inputs]
+    if missing and stage.entry is not None:
+        raise UsageError(f"stage {stage.name} needs the output of {', '.join(missing)}; give --in {missing[0]}=DIR.")
+    return stage
+
+
+def _outcome(stage: Stage, context: StageContext) -> StageOutcome:
+    """The stage's own outcome; stages whose hard inputs hold nothing do not apply."""
+    if stage.entry is None:
+        return StageOutcome(status="disabled", reason="not part of this version")
+    if stage.scope == "course":
+        course = context.course()
+        if course.status == "excluded":
+            return StageOutcome(status="not_applicable", reason=f"course excluded by {', '.join(course.excluded_by)}")
+    module, function = stage.entry.split(":")
+    run: Callable[[StageContext], StageOutcome] = getattr(import_module(module), function)
+    return run(context)
+
+
+def _fault(context: StageContext, error: BaseException) -> StageOutcome:
+    """A fault of ours as an outcome. Its text may quote data, so only the kind of error enters the finding."""
+    log.error("%s %s: %s", context.course_id or context.cohort, context.stage, type(error).__name__, exc_info=error)
+    context.report(finding("STAGE_FAULT", f"stage {context.stage}", type(error).__name__))
+    return StageOutcome(status="fault", reason=f"{type(error).__name__} in stage {context.stage}")
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Errors of the machine rather than of data or program: memory, full disk, a remote file system that went away."""
+    return isinstance(error, (TransientError, MemoryError)) or getattr(error, "errno", None) in MACHINE_ERRNOS
+
+
+def _record(request: StageRequest, stage: Stage, context: StageContext, outcome: StageOutcome) -> StageRecord:
+    from rtpipeline.contracts.tables import FINDINGS
+
+    FINDINGS.write(
+        FINDINGS.frame([{"cohort": request.cohort, **f.row()} for f in context.findings]),
+        context.out / "findings.parquet",
+    )
+    return StageRecord(
+        stage=stage.name,
+        stage_version=stage.version,
+        stage_key=request.stage_key,
+        cohort=request.cohort,
+        course_id=request.course_id,
+        status=outcome.status,
+        reason=outcome.reason,
+        output_digest=output_digest(context.out),
+        upstream={name: upstream_state(request.inputs.get(name)) for name in stage.upstream},
+        config=config_slice(stage, request.config),
+        settings_digest=settings_digest(stage.name, request.config),
+        versions={lib: library_version(lib) for lib in stage.libraries},
+        weights=outcome.weights,
+        device=outcome.device,
+        threads=context.threads,
+        seed=request.config.seed,
+        findings=[f.row() for f in context.findings],
+        counts=outcome.counts,
+        host=platform.node(),
+        rtpipeline_version=__version__,
+    )
+
+
+def upstream_state(folder: Path | None) -> Upstream:
+    """How an upstream stage stands: from its `stage.json`, or absent."""
+    record = StageRecord.load(folder) if folder is not None else None
+    if record is None:
+        return Upstream(key=None, status="absent", output_digest=None)
+    return Upstream(key=record.stage_key, status=record.status, output_digest=record.output_digest)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _peak_mib() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own, children) / 1024

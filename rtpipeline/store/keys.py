@@ -1,0 +1,128 @@
+"""Keys: the name of an output is known before anything is computed.
+
+`stage_key = <input digest>-<settings digest>`, 12 hex each. The input digest of a course comes from organize, the
+settings digest is the same for every course.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rtpipeline.config import Config, Section
+from rtpipeline.contracts.manifests import Course
+from rtpipeline.stages import STAGES, Stage
+
+DIGEST_HEX = 12
+ABSENT_FILE = "absent"
+
+
+def digest(value: Any) -> str:
+    """12 hex of the sha256 over the canonical JSON of a value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_HEX]
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content, read in blocks."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+@cache
+def library_version(distribution: str) -> str:
+    """Installed version of a distribution, `absent` when it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _result_fields(section: Section, name: str, value: Any) -> Any:
+    extra = type(section).model_fields[name].json_schema_extra
+    kind = extra.get("result", True) if isinstance(extra, dict) else True
+    if kind is False:
+        return None
+    if kind == "file":
+        return file_sha256(value) if value is not None else ABSENT_FILE
+    return section.model_dump(mode="json", include={name})[name]
+
+
+def config_slice(stage: Stage, config: Config, *, results_only: bool = False) -> dict[str, Any]:
+    """The part of the configuration that a stage reads, as plain JSON values.
+
+    `results_only` leaves out what cannot change a number, and replaces files by the hash of their content.
+    """
+    full: dict[str, Any] = {}
+    for name in stage.config:
+        value = getattr(config, name)
+        if not isinstance(value, Section):
+            full[name] = _result_fields(config, name, value) if results_only else config.model_dump(mode="json")[name]
+        elif results_only:
+            fields = {f: _result_fields(value, f, getattr(value, f)) for f in type(value).model_fields}
+            full[name] = {f: v for f, v in fields.items() if v is not None}
+        else:
+            full[name] = value.model_dump(mode="json")
+    return full
+
+
+def settings_digest(name: str, config: Config, weights: dict[str, dict[str, str]] | None = None) -> str:
+    """Digest of everything but the data that can change a stage's result.
+
+    Parameters
+    ----------
+    weights: for each stage, file name to sha256 of its weights and parameter files.
+    """
+    stage = STAGES[name]
+    return digest(
+        {
+            "stage": name,
+            "version": stage.version,
+            "built": stage.entry is not None,
+            "config": config_slice(stage, config, results_only=True),
+            "weights": (weights or {}).get(name, {}),
+            "libraries": {lib: library_version(lib) for lib in stage.libraries},
+            "threads": stage.resources.threads,
+            "upstream": {up: settings_digest(up, config, weights) for up in stage.upstream},
+        }
+    )
+
+
+def stage_key(input_digest: str, settings: str) -> str:
+    """`<input digest>-<settings digest>`."""
+    return f"{input_digest[:DIGEST_HEX]}-{settings[:DIGEST_HEX]}"
+
+
+def course_stage_key(name: str, course: Course, settings: str) -> str:
+    """Key of a course stage, from the input digest that the table names for it."""
+    hangs_on = STAGES[name].digest
+    return stage_key(course.image_digest if hangs_on == "image" else course.course_digest, settings)
+
+
+def key(cohort: str, *parts: str) -> PurePosixPath:
+    """Every path of a store, on disk and in a bucket, is made here."""
+    return PurePosixPath(cohort, *parts)
+
+
+def stage_path(cohort: str, stage: str, stage_key: str, course_id: str | None = None) -> PurePosixPath:
+    """Where a stage's output lies below the store."""
+    if course_id is None:
+        return key(cohort, stage, stage_key)
+    return key(cohort, "courses", course_id, stage, stage_key)
+
+
+def output_digest(folder: Path) -> str:
+    """sha256 over the sorted (path, sha256) of a folder's files, `stage.json` and `stage.log` apart."""
+    hasher = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name not in ("stage.json", "stage.log"):
+            hasher.update(f"{name}\0{file_sha256(file)}\n".encode())
+    return hasher.hexdigest()
