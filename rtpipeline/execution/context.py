@@ -36,6 +36,7 @@ class StageContext:
     store: Path | None = None
     """aggregation only: the cohort's folder of the store"""
     run_id: str = ""
+    stage_key: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, *findings: Finding) -> None:

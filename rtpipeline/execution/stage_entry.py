@@ -87,6 +87,7 @@ def run_stage(request: StageRequest) -> ExitCode:
         private=request.private,
         store=request.store,
         run_id=request.run_id,
+        stage_key=request.stage_key,
     )
     started = datetime.now(UTC)
     clock, cpu = time.perf_counter(), _cpu_seconds()

@@ -1,0 +1,119 @@
+"""Stage structures: every structure of every set on its image, with its volume, and the contours for the DVH."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rtpipeline import __version__
+from rtpipeline.contracts.manifests import Course, StructureSetRef
+from rtpipeline.contracts.tables import STRUCTURES
+from rtpipeline.execution.context import StageContext, StageOutcome
+from rtpipeline.geometry.grid import Grid
+from rtpipeline.structures.contours import Contour, flat_lists, write_contours
+from rtpipeline.structures.measure import Measured, measure
+
+SOURCE_MANUAL = "manual"
+
+
+def run(context: StageContext) -> StageOutcome:
+    """Measure every structure; rows for all of them, contours for those with a solid."""
+    course = context.course()
+    folder = context.inputs.get("prepare_rt")
+    sets = [s for s in course.structure_sets if folder and (_rois_path(folder, s)).is_file()]
+    if folder is None or not sets:
+        return StageOutcome(status="not_applicable", reason="no structure set")
+    rows: list[dict[str, Any]] = []
+    kept: list[tuple[str, str, list[Contour]]] = []
+    for structure_set in sets:
+        planes = image_planes(context.inputs.get("prepare_images"), structure_set.image_id)
+        contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
+        for roi in pq.read_table(_rois_path(folder, structure_set)).to_pylist():
+            drawn = contours.get(roi["roi_number"], [])
+            label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
+            measured = (
+                measure(drawn, planes, label) if roi["status"] == "ok" else Measured(roi["status"], None, None, ())
+            )
+            context.report(*measured.findings)
+            row = _row(context, course, structure_set, roi, measured, len(drawn))
+            rows.append(row)
+            if measured.solid is not None:
+                kept.append((structure_set.structure_set_id, row["structure_id"], drawn))
+    STRUCTURES.write(STRUCTURES.frame(rows), context.out / "structures.parquet")
+    write_contours(context.out / "contours.parquet", sorted(kept, key=lambda k: k[:2]))
+    return StageOutcome(counts={"structures": len(rows), "with_solid": len(kept)})
+
+
+def _rois_path(folder: Path, structure_set: StructureSetRef) -> Path:
+    return folder / "structure_sets" / f"{structure_set.structure_set_id}.rois.parquet"
+
+
+def image_planes(folder: Path | None, image_id: str | None) -> Grid | None:
+    """The original planes of a prepared image; None where there is no image."""
+    if folder is None or image_id is None:
+        return None
+    path = folder / "images" / image_id / "geometry.json"
+    return Grid.from_json(json.loads(path.read_text())["planes"]) if path.is_file() else None
+
+
+def _closed_contours(path: Path) -> dict[int, list[NDArray[np.float64]]]:
+    """Closed contours of a prepared structure set by ROI number, in the order of the file."""
+    table = pq.read_table(path, columns=["roi_number", "points_xyz_mm"])
+    found: dict[int, list[NDArray[np.float64]]] = {}
+    points = flat_lists(table["points_xyz_mm"])
+    for number, flat in zip(table["roi_number"].to_pylist(), points, strict=True):
+        found.setdefault(number, []).append(flat.reshape(-1, 3))
+    return found
+
+
+def _row(
+    context: StageContext,
+    course: Course,
+    structure_set: StructureSetRef,
+    roi: dict[str, Any],
+    measured: Measured,
+    n_drawn: int,
+) -> dict[str, Any]:
+    image = next((i for i in course.images if i.image_id == structure_set.image_id), None)
+    solid = measured.solid
+    centroid = solid.centroid_xyz_mm if solid is not None else None
+    return {
+        "cohort": context.cohort,
+        "patient_id": course.patient_id,
+        "course_id": course.course_id,
+        "image_id": structure_set.image_id,
+        "modality": image.modality if image else None,
+        "structure_set_id": structure_set.structure_set_id,
+        "structure_source": SOURCE_MANUAL,
+        "structure_id": structure_id(structure_set.structure_set_id, roi["roi_number"], roi.get("occurrence")),
+        "structure_name": roi["roi_name"],
+        "structure_name_tg263": None,
+        "roi_number": roi["roi_number"],
+        "roi_type": roi["roi_type"] or None,
+        "set_role": structure_set.role,
+        "status": measured.status,
+        "volume_cc": solid.volume_cc if solid else None,
+        "contours": n_drawn - (solid.n_degenerate_contours if solid else 0),
+        "planes": len(solid.plane_offsets_mm) if solid else 0,
+        "plane_spacing_mm": solid.nominal_spacing_mm if solid else None,
+        "gaps": solid.n_gaps if solid else None,
+        "components_z": solid.n_gaps + 1 if solid else None,
+        "centroid_x_mm": float(centroid[0]) if centroid is not None else None,
+        "centroid_y_mm": float(centroid[1]) if centroid is not None else None,
+        "centroid_z_mm": float(centroid[2]) if centroid is not None else None,
+        "outside_image_pct": measured.outside_image_pct,
+        "end_cap": solid.end_cap if solid else None,
+        "stage_key": context.stage_key,
+        "rtpipeline_version": __version__,
+    }
+
+
+def structure_id(structure_set_id: str, roi_number: int, occurrence: int | None = None) -> str:
+    """Source, set and ROI number; a number that stands twice in a set gets its occurrence."""
+    name = f"{SOURCE_MANUAL}-{structure_set_id}-{roi_number:04d}"
+    return f"{name}-{occurrence}" if occurrence else name
