@@ -110,6 +110,18 @@ class Covariates(_Model):
     contrast: bool | None = None
 
 
+class ManifestRow(_Model):
+    """One row of the user's manifest, resolved to this course by organize."""
+
+    plan_id: str | None = None
+    structure: str | None = None
+    """structure name as in the file; None for the whole plan or course"""
+    rx_gy: float | None = None
+    fractions_delivered: int | None = None
+    alpha_beta_gy: float | None = None
+    include: bool | None = None
+
+
 CourseKind = Literal[
     "planned", "plan_only", "structures_only", "images_only", "dose_only", "structures_and_dose", "other"
 ]
@@ -138,6 +150,7 @@ class Course(_Model):
     doses: list[DoseRef] = Field(default_factory=list)
     others: list[OtherRef] = Field(default_factory=list)
     covariates: Covariates = Field(default_factory=Covariates)
+    manifest: list[ManifestRow] = Field(default_factory=list)
 
     @property
     def planning_image(self) -> ImageRef | None:

@@ -246,3 +246,9 @@ def data_dictionary() -> str:
         lines += [f"| `{p.expression}` | {p.dtype} | {p.unit} | yes | {p.meaning} |" for p in table.patterns]
         lines.append("")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(data_dictionary())

@@ -1,0 +1,64 @@
+# RTpipeline. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INPUT ?=
+OUTPUT ?= out
+PATIENTS ?= 6
+SEED ?= 7
+WORKERS ?=
+RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
+CODE := rtpipeline tests bench
+
+.PHONY: help setup run test lint types format bench docs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@echo
+	@echo 'make run INPUT=/data/export OUTPUT=/data/out   runs your own export; without INPUT the demo cohort'
+
+# uv is bootstrapped inside the virtual environment: it resolves and installs in seconds
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d; set PYTHON=" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,codecs]'
+	@$(BIN)/python -m rtpipeline.dvh.warm
+	@touch $@
+
+setup: $(VENV)/.installed  ## make the virtual environment
+
+run: setup  ## run INPUT (the demo cohort by default) into OUTPUT
+ifeq ($(INPUT),)
+	@$(BIN)/rtpipeline demo --out $(OUTPUT)/demo --patients $(PATIENTS) --seed $(SEED)
+	@$(BIN)/rtpipeline run --input $(OUTPUT)/demo/dicom --output $(OUTPUT)/store --cohort demo $(RUN_OPTIONS)
+	@$(BIN)/rtpipeline demo --out $(OUTPUT)/demo --compare $(OUTPUT)/store --cohort demo
+else
+	@$(BIN)/rtpipeline run --input $(INPUT) --output $(OUTPUT) $(RUN_OPTIONS)
+endif
+
+test: setup  ## run the tests
+	@$(BIN)/python -m pytest -n auto -q
+
+lint: setup  ## ruff and the type checker
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy
+
+format: setup  ## rewrite the code in the project's format
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+bench: setup  ## run the benchmarks
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+docs: setup  ## write the data dictionary and the configuration's schema into docs/
+	@$(BIN)/python -m rtpipeline.contracts.tables > docs/data_dictionary.md
+	@$(BIN)/rtpipeline render-config --schema > docs/config.schema.json
+
+clean:  ## remove what make made
+	rm -rf $(VENV) $(OUTPUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
