@@ -195,6 +195,8 @@ TPS_DVH = Table(
     (
         COHORT, PATIENT, COURSE,
         Column("rtdose_id", "string", "", "dose object", nullable=False),
+        Column("dose_id", "string", "", "dose of the tables that is made of this object alone; null otherwise"),
+        Column("structure_set_id", "string", "", "structure set that the curve's ROI numbers belong to"),
         Column("roi_numbers", "string", "", "ROI numbers with their contribution, joined with ;", nullable=False),
         Column("roi_number", "Int64", "", "ROI number when one structure is included alone"),
         Column("volume_cc", "float64", "cc", "volume at dose 0"),
@@ -203,6 +205,33 @@ TPS_DVH = Table(
         Column("dmean_gy", "float64", "Gy", "from the curve"),
         Column("dose_gy", "list<float64>", "Gy", "dose levels"),
         Column("cumulative_volume_cc", "list<float64>", "cc", "volume at or above the level"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+PLANS = Table(
+    "plans",
+    "what each plan states, also of plans that are not used",
+    ("cohort", "patient_id", "course_id", "plan_id"),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("plan_id", "string", "", "plan within the course", nullable=False),
+        Column("plan_class", "string", "", "photon, ion, brachy or unknown", nullable=False),
+        Column("selected", "boolean", "", "its dose gets rows", nullable=False),
+        Column("reason", "string", "", "why it is selected or not"),
+        Column("structure_set_id", "string", "", "structure set that it references"),
+        Column("approval_status", "string", "", "ApprovalStatus"),
+        Column("plan_intent", "string", "", "PlanIntent"),
+        Column("technique", "string", "", "techniques of its beams joined with +"),
+        Column("energies", "string", "", "nominal beam energies joined with +"),
+        Column("radiation_types", "string", "", "radiation types joined with +"),
+        Column("fraction_groups", "Int64", "", "fraction groups"),
+        Column("fractions_planned", "Int64", "", "of its fraction group; null when several disagree"),
+        Column("beams", "Int64", "", "treatment beams, or application setups"),
+        Column("monitor_units", "float64", "MU", "meterset of a fraction"),
+        Column("plan_rx_gy", "float64", "Gy", "prescription when one level is stated"),
+        Column("plan_rx_levels_gy", "string", "Gy", "every stated target level joined with +"),
+        Column("beam_dose_total_gy", "float64", "Gy", "BeamDose x fractions; reported, never used as a prescription"),
         *PROVENANCE,
     ),
 )  # fmt: skip
@@ -226,6 +255,7 @@ TABLES: dict[str, Table] = {
         FINDINGS,
         FRACTIONS,
         TPS_DVH,
+        PLANS,
     )
 }
 """In the order of the workbook."""

@@ -170,10 +170,9 @@ def _is_transient(error: BaseException) -> bool:
 def _record(request: StageRequest, stage: Stage, context: StageContext, outcome: StageOutcome) -> StageRecord:
     from rtpipeline.contracts.tables import FINDINGS
 
-    FINDINGS.write(
-        FINDINGS.frame([{"cohort": request.cohort, **f.row()} for f in context.findings]),
-        context.out / "findings.parquet",
-    )
+    path = context.out / "findings.parquet"
+    if not path.exists():  # aggregation writes the findings of the whole cohort there, its own among them
+        FINDINGS.write(FINDINGS.frame([{"cohort": request.cohort, **f.row()} for f in context.findings]), path)
     return StageRecord(
         stage=stage.name,
         stage_version=stage.version,
