@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -102,14 +103,17 @@ def reference_to(target: Dataset) -> Dataset:
     return item
 
 
-def save(ds: Dataset, path: Path) -> Path:
-    """Write `ds` as a Part 10 file, explicit VR little endian; the meta header follows the dataset's UIDs."""
+def save(ds: Dataset, target: Path | BytesIO) -> None:
+    """Write `ds` as a Part 10 file, explicit VR little endian; the meta header follows the dataset's UIDs.
+
+    Folders of a path are made. A transfer syntax that the caller has set in `ds.file_meta` is kept.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     meta.TransferSyntaxUID = ds.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
     meta.ImplementationClassUID = UID(UID_ROOT + "1")
     meta.ImplementationVersionName = "RTPIPELINE_DEMO"
     ds.file_meta = meta
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ds.save_as(path, enforce_file_format=True)
-    return path
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(target, enforce_file_format=True)

@@ -1,0 +1,52 @@
+"""Ids of the classes that the phantom contains, in TotalSegmentator 2's class map `total`."""
+
+from __future__ import annotations
+
+LABEL_IDS: dict[str, int] = {
+    "spleen": 1,
+    "kidney_right": 2,
+    "kidney_left": 3,
+    "gallbladder": 4,
+    "liver": 5,
+    "stomach": 6,
+    "pancreas": 7,
+    "lung_upper_lobe_left": 10,
+    "lung_lower_lobe_left": 11,
+    "lung_upper_lobe_right": 12,
+    "lung_middle_lobe_right": 13,
+    "lung_lower_lobe_right": 14,
+    "esophagus": 15,
+    "trachea": 16,
+    "small_bowel": 18,
+    "colon": 20,
+    "urinary_bladder": 21,
+    "prostate": 22,
+    "sacrum": 25,
+    "vertebrae_S1": 26,
+    **{f"vertebrae_L{i}": 32 - i for i in range(1, 6)},
+    **{f"vertebrae_T{i}": 44 - i for i in range(1, 13)},
+    "vertebrae_C7": 44,
+    "vertebrae_C6": 45,
+    "heart": 51,
+    "aorta": 52,
+    "inferior_vena_cava": 63,
+    "scapula_left": 71,
+    "scapula_right": 72,
+    "clavicula_left": 73,
+    "clavicula_right": 74,
+    "femur_left": 75,
+    "femur_right": 76,
+    "hip_left": 77,
+    "hip_right": 78,
+    "spinal_cord": 79,
+    "gluteus_maximus_left": 80,
+    "gluteus_maximus_right": 81,
+    "autochthon_left": 86,
+    "autochthon_right": 87,
+    "iliopsoas_left": 88,
+    "iliopsoas_right": 89,
+    "sternum": 116,
+}
+
+LUNG_IDS = (10, 11, 12, 13, 14)
+BOWEL_IDS = (LABEL_IDS["colon"], LABEL_IDS["small_bowel"])
