@@ -14,7 +14,8 @@ UNIT_ENDINGS = {"_gy": "Gy", "_cc": "cc", "_pct": "%", "_mm": "mm", "_hu": "HU",
 def row(**changes):
     base = {
         "cohort": "c", "patient_id": "p1", "course_id": "p1-c01", "structure_set_id": "rs-01",
-        "structure_source": "manual", "structure_id": "manual-rs-01-0001", "structure_name": "Heart", "set_role": "primary", "status": "ok",
+        "structure_source": "manual", "structure_id": "manual-rs-01-0001",
+        "structure_name": "Heart", "set_role": "primary", "status": "ok",
         "stage_key": "k", "rtpipeline_version": "0",
     }  # fmt: skip
     return base | changes

@@ -1,0 +1,229 @@
+"""Stage dvh: every structure of every set against the course's doses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rtpipeline import __version__
+from rtpipeline.config import DvhConfig
+from rtpipeline.contracts.findings import finding
+from rtpipeline.contracts.manifests import Course
+from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, STRUCTURE_KEYS, STRUCTURES
+from rtpipeline.dvh.curve import Dvh
+from rtpipeline.dvh.dose_volume import DoseVolume
+from rtpipeline.dvh.engine import compute_dvh
+from rtpipeline.dvh.metrics import conformity, dvh_metric_columns, dvh_metrics
+from rtpipeline.dvh.prescription import (
+    UNKNOWN,
+    Prescription,
+    StatedRx,
+    Target,
+    TargetLevel,
+    is_target,
+    plan_prescription,
+    total_prescription,
+)
+from rtpipeline.execution.context import StageContext, StageOutcome
+from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.structures.contours import Contour, read_contours
+from rtpipeline.structures.stage import image_planes
+
+
+@dataclass(frozen=True)
+class CourseDose:
+    """One dose of the tables, as prepare_rt decided it."""
+
+    facts: dict[str, Any]
+    """entry of `doses.json`"""
+    volume: DoseVolume
+
+    @property
+    def dose_id(self) -> str:
+        """`plan-01`, `total` ..."""
+        return str(self.facts["dose_id"])
+
+
+def run(context: StageContext) -> StageOutcome:
+    """DVH metrics and curves; a row with its status also where there is no number."""
+    if not context.config.dvh.enabled:
+        return StageOutcome(status="disabled", reason="dvh.enabled is false")
+    course = context.course()
+    doses = _doses(context.input("prepare_rt"))
+    path = context.input("structures") / "structures.parquet"
+    if not doses:
+        return StageOutcome(status="not_applicable", reason="no dose to use")
+    if not path.is_file():
+        return StageOutcome(status="not_applicable", reason="no structures")
+    structures = STRUCTURES.read(path)
+    contours = read_contours(context.input("structures") / "contours.parquet")
+    plans = _plans(context.input("prepare_rt"))
+    prescribe = _Prescriber(course, plans, structures)
+    metrics: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for structure in structures.to_dict("records"):
+        drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
+        solid = _solid(drawn, context, structure)
+        for dose in doses:
+            link = _link(dose, structure["structure_set_id"])
+            if link is None:
+                continue
+            rx, target = prescribe(structure, dose)
+            row, curve = _rows(context, structure, dose, link, solid, rx if target else UNKNOWN)
+            metrics.append(row)
+            if curve is not None:
+                curves.append(curve)
+    if not metrics:
+        return StageOutcome(status="not_applicable", reason="no structure set that a dose applies to")
+    settings = context.config.dvh
+    names = [name for name, *_ in dvh_metric_columns(d_pct=settings.d_pct, d_cc=settings.d_cc, v_gy=settings.v_gy)]
+    DVH_METRICS.write(DVH_METRICS.frame(metrics, names), context.out / "dvh_metrics.parquet")
+    DVH_CURVES.write(DVH_CURVES.frame(curves), context.out / "dvh_curves.parquet")
+    return StageOutcome(counts={"rows": len(metrics), "curves": len(curves)})
+
+
+def _doses(folder: Path) -> list[CourseDose]:
+    path = folder / "doses.json"
+    if not path.is_file():
+        return []
+    found = []
+    for facts in json.loads(path.read_text()):
+        where = folder / "doses" / facts["dose_id"]
+        if not (where / "dose.npy").is_file():
+            continue
+        known = where / "known.npy"
+        grid = Grid.from_json(json.loads((where / "geometry.json").read_text()))
+        volume = DoseVolume(grid, np.load(where / "dose.npy"), np.load(known) if known.is_file() else None)
+        found.append(CourseDose(facts, volume))
+    return found
+
+
+def _plans(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "plans.json"
+    return {p["plan_id"]: p for p in json.loads(path.read_text())} if path.is_file() else {}
+
+
+def _link(dose: CourseDose, structure_set_id: str) -> str | None:
+    """The rule that ties a dose to a structure set; None when it does not apply to it."""
+    for entry in dose.facts["structure_sets"]:
+        if entry["structure_set_id"] == structure_set_id:
+            return str(entry["link"])
+    return None
+
+
+def _solid(drawn: list[Contour] | None, context: StageContext, structure: dict[str, Any]) -> PrismSolid | None:
+    if drawn is None or structure["status"] not in ("ok", "no_volume"):
+        return None
+    image_id = structure["image_id"] if isinstance(structure["image_id"], str) else None
+    planes = image_planes(context.inputs.get("prepare_images"), image_id)
+    thickness_mm = planes.plane_spacing_mm if planes is not None else None
+    return PrismSolid.from_contours(drawn, single_plane_thickness_mm=thickness_mm)
+
+
+class _Prescriber:
+    """Prescription of a structure for a dose, from the plans' facts and the user's manifest."""
+
+    def __init__(self, course: Course, plans: dict[str, dict[str, Any]], structures: pd.DataFrame) -> None:
+        self.plans = plans
+        self.plan_sets = {p.plan_id: p.structure_set_id for p in course.plans}
+        self.stated = [
+            StatedRx(row.rx_gy, row.structure, row.plan_id) for row in course.manifest if row.rx_gy is not None
+        ]
+        ptvs = structures[structures["roi_type"] == "PTV"]
+        self.n_ptv: dict[str, int] = ptvs.groupby("structure_set_id").size().to_dict()
+
+    def __call__(self, structure: dict[str, Any], dose: CourseDose) -> tuple[Prescription, bool]:
+        """Prescription, and whether the structure is a target at all."""
+        set_id = structure["structure_set_id"]
+        parts, target = [], False
+        for plan_id in dose.facts["plan_ids"]:
+            levels = _levels(self.plans.get(plan_id, {}))
+            wanted = Target(
+                name=structure["structure_name"],
+                roi_number=int(structure["roi_number"]),
+                roi_type=structure["roi_type"] if isinstance(structure["roi_type"], str) else None,
+                in_plan_set=self.plan_sets.get(plan_id) == set_id,
+            )
+            target = target or is_target(wanted, levels, self.stated)
+            parts.append(plan_prescription(wanted, levels, self.stated, plan_id, self.n_ptv.get(set_id, 0)))
+        return (parts[0] if len(parts) == 1 else total_prescription(parts)), target
+
+
+def _levels(plan: dict[str, Any]) -> list[TargetLevel]:
+    return [
+        TargetLevel(float(p["target_prescription_gy"]), p["roi_number"])
+        for p in plan.get("prescriptions", [])
+        if p["type"] == "TARGET" and p["target_prescription_gy"] is not None
+    ]
+
+
+def _rows(
+    context: StageContext,
+    structure: dict[str, Any],
+    dose: CourseDose,
+    link: str,
+    solid: PrismSolid | None,
+    rx: Prescription,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The metrics row and, where there is a histogram, the curve's row."""
+    keys = {c.name: structure[c.name] for c in STRUCTURE_KEYS} | {"dose_id": dose.dose_id}
+    provenance = {"stage_key": context.stage_key, "rtpipeline_version": __version__}
+    row: dict[str, Any] = keys | {
+        "roi_type": structure["roi_type"],
+        "dose_status": "no_volume",
+        "volume_cc": structure["volume_cc"],
+        "rx_gy": rx.rx_gy,
+        "prescription_source": rx.source,
+        "dose_basis": dose.facts["dose_basis"],
+        "dose_type": dose.facts["dose_type"],
+        "dose_link": link,
+        **provenance,
+    }
+    if solid is None or not solid.volume_cc:
+        return row, None
+    settings = context.config.dvh
+    dvh = compute_dvh(solid, dose.volume, interpolation=settings.dose_interpolation)
+    row |= _numbers(dvh, settings, rx.rx_gy)
+    if rx.rx_gy:
+        row |= conformity(dvh, dose.volume, rx.rx_gy, coverage_limit_pct=settings.coverage_limit_pct)
+    if row["dose_status"] != "ok":
+        measured = f"{dvh.coverage_pct:.2f} % of {dvh.volume_cc:.2f} cc inside the dose grid of {dose.dose_id}"
+        label = f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
+        context.report(
+            finding("DOSE_GRID_COVERAGE", label, measured, expected=f"at least {settings.coverage_limit_pct:g} %")
+        )
+    if dvh.coverage_pct == 0:
+        return row, None
+    dose_gy, volume_cc = dvh.compact_curve(settings.curve_step_gy)
+    return row, keys | {"dose_gy": dose_gy.tolist(), "cumulative_volume_cc": volume_cc.tolist(), **provenance}
+
+
+def _numbers(dvh: Dvh, settings: DvhConfig, rx_gy: float | None) -> dict[str, Any]:
+    if dvh.coverage_pct == 0:
+        status = "outside_grid"
+    else:
+        status = "ok" if dvh.coverage_pct >= settings.coverage_limit_pct else "low_coverage"
+    metrics = dvh_metrics(
+        dvh,
+        d_pct=settings.d_pct,
+        d_cc=settings.d_cc,
+        v_gy=settings.v_gy,
+        v_rx_pct=settings.v_rx_pct,
+        rx_gy=rx_gy,
+        coverage_limit_pct=settings.coverage_limit_pct,
+    )
+    return {
+        **metrics,
+        "dose_status": status,
+        "volume_cc": dvh.volume_cc,
+        "dose_coverage_pct": dvh.coverage_pct,
+        "sampling_mm": dvh.sampling_mm,
+        "end_cap": dvh.end_cap,
+        "dose_interpolation": dvh.interpolation,
+    }

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from rtpipeline.dvh.prescription import (
+    UNKNOWN,
+    Prescription,
+    StatedRx,
+    Target,
+    TargetLevel,
+    is_target,
+    plan_prescription,
+    total_prescription,
+)
+
+PTV = Target("PTV", 7, "PTV", in_plan_set=True)
+HEART = Target("Heart", 3, "ORGAN", in_plan_set=True)
+SIB = [TargetLevel(54.0, 7), TargetLevel(60.0, 8), TargetLevel(66.0, 9)]
+
+
+def rx(structure=PTV, levels=(), stated=(), plan_id="plan-01", n_ptv=1):
+    return plan_prescription(structure, levels, stated, plan_id, n_ptv)
+
+
+def test_each_level_of_a_simultaneous_boost_belongs_to_the_roi_it_names():
+    found = {n: rx(Target("x", n, "PTV", True), SIB, n_ptv=3).rx_gy for n in (7, 8, 9)}
+    assert found == {7: 54.0, 8: 60.0, 9: 66.0}
+
+
+def test_a_level_without_roi_belongs_to_the_only_ptv():
+    level = [TargetLevel(50.0, None)]
+    assert rx(levels=level) == Prescription(50.0, "plan_single_level")
+    assert rx(levels=level, n_ptv=2) == UNKNOWN
+    assert rx(HEART, level) == UNKNOWN
+
+
+def test_two_levels_without_roi_belong_to_nobody():
+    assert rx(levels=[TargetLevel(50.0, None), TargetLevel(60.0, None)]) == UNKNOWN
+
+
+def test_a_level_that_names_another_roi_is_still_the_plans_single_level():
+    assert rx(levels=[TargetLevel(50.0, 12)]) == Prescription(50.0, "plan_single_level")
+
+
+def test_two_levels_on_one_roi_are_not_decided():
+    assert rx(levels=[TargetLevel(50.0, 7), TargetLevel(60.0, 7)]) == UNKNOWN
+
+
+def test_the_manifest_comes_first_and_counts_for_its_plan():
+    stated = [StatedRx(48.0, "PTV", "plan-02")]
+    assert rx(levels=SIB, stated=stated, plan_id="plan-02") == Prescription(48.0, "manifest")
+    assert rx(levels=SIB, stated=stated) == Prescription(54.0, "plan_roi")
+
+
+def test_roi_numbers_of_the_plan_mean_nothing_in_another_structure_set():
+    other = Target("PTV", 7, "PTV", in_plan_set=False)
+    assert rx(other, SIB) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("structure", "expected"),
+    [
+        (PTV, True),
+        (HEART, False),
+        (Target("Boost", 8, "ORGAN", True), True),
+        (Target("PTV_by_name_only", 99, None, True), False),
+    ],
+)
+def test_targets_are_known_by_reference_or_type_but_never_by_name(structure, expected):
+    assert is_target(structure, SIB, []) is expected
+
+
+def test_the_total_needs_every_part():
+    fifty, sixteen = Prescription(50.0, "plan_roi"), Prescription(16.0, "plan_roi")
+    assert total_prescription([fifty, sixteen]) == Prescription(66.0, "plan_roi")
+    assert total_prescription([fifty, UNKNOWN]) == UNKNOWN
