@@ -1,0 +1,78 @@
+"""The objects inside one file of an export: the file itself, or the members of an archive."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, cast
+
+from rtpipeline.dicom.archives import READABLE, Budget, MemberReader, Refusals, everything, sniff, zip_member_count
+from rtpipeline.dicom.sources import stored_name
+from rtpipeline.dicom.window import Window
+
+STREAM_BUFFER_BYTES = 1024**2
+
+
+class SourceFile:
+    """An open file of an export, known by its content; close it or use it in `with`.
+
+    Raises
+    ------
+    OSError: it cannot be opened or read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = stored_name(path.name)
+        self._raw = path.open("rb", buffering=0)
+        try:
+            self.size = os.fstat(self._raw.fileno()).st_size
+            self.window = Window(self._raw.read, self.size, self._read_at)
+            self.archive_kind = sniff(self.window.fill(512))
+        except OSError:
+            self._raw.close()
+            raise
+
+    def __enter__(self) -> SourceFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._raw.close()
+
+    def member_count(self) -> int:
+        """Entries of a zip archive."""
+        return zip_member_count(self._stream())
+
+    def objects(
+        self,
+        *,
+        refusals: Refusals,
+        select: Callable[[str], bool] = everything,
+        part: slice | None = None,
+    ) -> Iterator[tuple[str, Window]]:
+        """(member, bytes): one with member '' for a plain file, else the members of the archive; asked for once.
+
+        Raises
+        ------
+        ArchiveReadError: the archive cannot be read on; what came before is good.
+        """
+        if not self.archive_kind:
+            yield "", self.window
+        elif self.archive_kind in READABLE:
+            reader = MemberReader(refusals, Budget(self.size), select)
+            yield from reader.members(self.archive_kind, self._stream(), self.name, part=part)
+        else:
+            refusals.refused[f"{self.archive_kind} archive, a kind that is not read"] += 1
+
+    def _read_at(self, offset: int, count: int) -> bytes:
+        return os.pread(self._raw.fileno(), count, offset)
+
+    def _stream(self) -> BinaryIO:
+        self._raw.seek(0)
+        # a wrapper of its own descriptor, so that closing it leaves this file open
+        again = io.FileIO(os.dup(self._raw.fileno()), "rb")
+        return cast(BinaryIO, io.BufferedReader(again, STREAM_BUFFER_BYTES))
