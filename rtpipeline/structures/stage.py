@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ def run(context: StageContext) -> StageOutcome:
     for structure_set in sets:
         planes = image_planes(context.inputs.get("prepare_images"), structure_set.image_id)
         contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
+        seen: Counter[int] = Counter()
         for roi in pq.read_table(_rois_path(folder, structure_set)).to_pylist():
+            seen[roi["roi_number"]] += 1
             drawn = contours.get(roi["roi_number"], [])
             label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
             measured = (
                 measure(drawn, planes, label) if roi["status"] == "ok" else Measured(roi["status"], None, None, ())
             )
             context.report(*measured.findings)
-            row = _row(context, course, structure_set, roi, measured, len(drawn))
+            row = _row(context, course, structure_set, roi, seen[roi["roi_number"]], measured, len(drawn))
             rows.append(row)
             if measured.solid is not None:
                 kept.append((structure_set.structure_set_id, row["structure_id"], drawn))
@@ -76,6 +79,7 @@ def _row(
     course: Course,
     structure_set: StructureSetRef,
     roi: dict[str, Any],
+    occurrence: int,
     measured: Measured,
     n_drawn: int,
 ) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def _row(
         "modality": image.modality if image else None,
         "structure_set_id": structure_set.structure_set_id,
         "structure_source": SOURCE_MANUAL,
-        "structure_id": structure_id(structure_set.structure_set_id, roi["roi_number"], roi.get("occurrence")),
+        "structure_id": structure_id(structure_set.structure_set_id, roi["roi_number"], occurrence),
         "structure_name": roi["roi_name"],
         "structure_name_tg263": None,
         "roi_number": roi["roi_number"],
@@ -113,7 +117,7 @@ def _row(
     }
 
 
-def structure_id(structure_set_id: str, roi_number: int, occurrence: int | None = None) -> str:
-    """Source, set and ROI number; a number that stands twice in a set gets its occurrence."""
+def structure_id(structure_set_id: str, roi_number: int, occurrence: int = 1) -> str:
+    """Source, set and ROI number; a number that stands in a set again gets its occurrence."""
     name = f"{SOURCE_MANUAL}-{structure_set_id}-{roi_number:04d}"
-    return f"{name}-{occurrence}" if occurrence else name
+    return name if occurrence == 1 else f"{name}-{occurrence}"
