@@ -34,7 +34,7 @@ from rtpipeline.demo.write_rtplan import Plan, Prescription, rtplan_dataset
 from rtpipeline.demo.write_rtstruct import rtstruct_dataset
 
 DOSE_MARGIN_MM = 10.0
-"""Between the structures that the dose grid has to cover and its outermost voxel centres."""
+"""Between the outermost contours and the outermost voxel centres of the dose grid."""
 
 ZIP_DATE = (2024, 1, 1, 0, 0, 0)
 
@@ -166,8 +166,8 @@ def _plan_and_doses(
 
 
 def _dose_grid(phase: Phase, rois: dict[str, Roi], position: str) -> GridGeometry:
-    """Around all structures but the body, which reaches beyond it."""
-    points = np.vstack([points for key, roi in rois.items() if key != "BODY" for points in roi.contours])
+    """Around all structures, deliberately not aligned with the image."""
+    points = np.vstack([points for roi in rois.values() for points in roi.contours])
     lower, upper = points.min(axis=0) - DOSE_MARGIN_MM, points.max(axis=0) + DOSE_MARGIN_MM
     grid = covering_grid(np.round(lower, 1), upper, phase.grid.spacing_xyz_mm, position)
     return grid.reversed_planes() if phase.grid.layout == "descending" else grid

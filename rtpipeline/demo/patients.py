@@ -1,4 +1,4 @@
-"""The demo's patients as data: six kinds that differ in what was exported, how the patient lay and how doses are stored.
+"""The demo's patients as data: six kinds that differ in what was exported and how it is laid out.
 
 All names, dates and numbers are invented. They are filled in everywhere, so that a leak would show.
 """
@@ -119,7 +119,7 @@ KINDS: tuple[Kind, ...] = (
                 25,
                 50.0,
                 (("PTV", 50.0),),
-                ((0.03, 0.03, 0.08),),
+                ((0.03, 0.03, 0.07),),
                 DoseGridSpec((3.0, 3.0, 4.0), "absolute"),
             ),
         ),
@@ -138,7 +138,7 @@ KINDS: tuple[Kind, ...] = (
                 30,
                 62.0,
                 (("PTV_LOW", 54.0), ("PTV_MIDDLE", 60.0), ("PTV_HIGH", 66.0)),
-                ((-0.04, 0.05, 0.09),),
+                ((-0.04, 0.05, 0.08),),
                 DoseGridSpec((2.5, 2.5, 3.0)),
             ),
         ),
@@ -154,7 +154,7 @@ KINDS: tuple[Kind, ...] = (
         (0.0, 510.0),
         GERMAN,
         (
-            Phase("Phase 1", 5, 25, 50.0, (("PTV", 50.0),), ((0.03, -0.03, 0.08),), DoseGridSpec((4.0, 4.0, 4.0))),
+            Phase("Phase 1", 5, 25, 50.0, (("PTV", 50.0),), ((0.03, -0.03, 0.07),), DoseGridSpec((4.0, 4.0, 4.0))),
             Phase("Phase 2", 40, 8, 16.0, (("PTV", 16.0),), ((0.01, 0.01, 0.02),), DoseGridSpec((3.0, 3.0, 2.5))),
         ),
         subfolders=("DISC1", "DISC2", "DISC3"),

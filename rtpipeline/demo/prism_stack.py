@@ -5,9 +5,9 @@ plane the even-odd rule holds. Where two neighbours are more than 1.5 times the 
 sides, half a median gap further.
 
 Let t be the dose's growth across the plane and u the perpendicular coordinate, scaled so that dx dy = dt du. The area
-of a polygon where t >= T is then, by Green's theorem, minus the sum over its edges of the integral of u dt over the part
-of the edge above T: a quadratic in T between vertices. A prism's volume above a dose is the integral of that over T: a
-cubic. Both are evaluated in closed form for all edges at once.
+of a polygon where t >= T is then, by Green's theorem, minus the sum over its edges of the integral of u dt over the
+part of the edge above T: a quadratic in T between vertices. A prism's volume above a dose is the integral of that over
+T: a cubic. Both are evaluated in closed form for all edges at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from rtpipeline.demo.linear_dose import LinearDose
 from rtpipeline.demo.rois import area_mm2
@@ -29,8 +30,8 @@ FLAT_GY_PER_MM = 1e-12
 """A slope below this is none: over a metre it makes 1e-9 Gy."""
 
 DOSE_AT_VOLUME = {"d98_gy": 0.98, "d95_gy": 0.95, "d50_gy": 0.50, "d2_gy": 0.02}
-BISECTIONS = 45
-"""From a range of 100 Gy down to 3e-12 Gy."""
+ROOT_GY = 1e-10
+"""How closely a dose level is solved for."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,12 @@ class PrismStack:
         return float(np.min(both)), float(np.max(both))
 
     def dose_at_volume_gy(self, dose: LinearDose, fraction: float) -> float:
-        """The highest dose that at least `fraction` of the volume receives, by bisection."""
+        """The highest dose that at least `fraction` (between 0 and 1) of the volume receives."""
         low, high = self.extremes_gy(dose)
+        if high - low < ROOT_GY:
+            return low
         wanted = fraction * self.volume_cc()
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            if self.volume_above_cc(dose, middle) >= wanted:
-                low = middle
-            else:
-                high = middle
-        return (low + high) / 2
+        return float(brentq(lambda level: self.volume_above_cc(dose, level) - wanted, low, high, xtol=ROOT_GY))
 
     def metrics(self, dose: LinearDose) -> dict[str, float]:
         """dmin_gy, dmax_gy, dmean_gy, d98_gy, d95_gy, d50_gy, d2_gy."""

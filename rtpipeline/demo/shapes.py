@@ -17,10 +17,17 @@ UNLABELLED = 0
 
 
 class Shape(Protocol):
-    """What a canvas needs: `label` None keeps the labels that are there."""
+    """What a canvas needs."""
 
-    hu: float
-    label: int | None
+    @property
+    def hu(self) -> float:
+        """Painted value."""
+        ...
+
+    @property
+    def label(self) -> int | None:
+        """Painted class; None keeps the labels that are there."""
+        ...
 
     def bounds_mm(self) -> tuple[Floats, Floats]:
         """Lower and upper corner of a box around the shape."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.charset import default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -18,8 +19,6 @@ DETACHED_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 """The (retired) SOP class that RTReferencedStudySequence names, by PS3.3 table C.8-41."""
 
 CONTOUR_DATA = Tag(0x3006, 0x0050)
-ON_PLANE_MM = 0.01
-"""A contour belongs to an image when it lies in its plane up to what rounding can do."""
 
 
 def rtstruct_dataset(
@@ -49,7 +48,8 @@ def rtstruct_dataset(
     ds.StructureSetDate, ds.StructureSetTime = study.study_date, time
     ds.ReferencedFrameOfReferenceSequence = [_referenced_frame(study, images)]
     ds.StructureSetROISequence = [_structure_set_roi(roi, study) for roi in rois]
-    ds.ROIContourSequence = [_roi_contour(roi, images) for roi in rois]
+    image_at = {_plane_key(float(image.ImagePositionPatient[2])): image for image in images}
+    ds.ROIContourSequence = [_roi_contour(roi, image_at) for roi in rois]
     ds.RTROIObservationsSequence = [_observation(roi) for roi in rois]
     ds.ApprovalStatus = approval
     if approval != "UNAPPROVED":
@@ -80,11 +80,14 @@ def _structure_set_roi(roi: Roi, study: Study) -> Dataset:
     return item
 
 
-def _roi_contour(roi: Roi, images: Sequence[Dataset]) -> Dataset:
+def _roi_contour(roi: Roi, image_at: Mapping[int, Dataset]) -> Dataset:
     item = Dataset()
     item.ROIDisplayColor = list(roi.colour)
     item.ReferencedROINumber = roi.number
-    item.ContourSequence = [contour_item(points, images, roi.geometric_type) for points in roi.contours]
+    item.ContourSequence = [
+        contour_item(points, image_at.get(_plane_key(float(points[0, 2]))), roi.geometric_type)
+        for points in roi.contours
+    ]
     return item
 
 
@@ -98,11 +101,10 @@ def _observation(roi: Roi) -> Dataset:
 
 
 def contour_item(
-    points_xyz_mm: NDArray[np.float64], images: Sequence[Dataset] = (), geometric_type: str = "CLOSED_PLANAR"
+    points_xyz_mm: NDArray[np.float64], image: Dataset | None = None, geometric_type: str = "CLOSED_PLANAR"
 ) -> Dataset:
-    """An item of ContourSequence; it names the image whose plane the points lie in, when there is one."""
+    """An item of ContourSequence with (n, 3) points; it names `image`, in whose plane they lie, if there is one."""
     item = Dataset()
-    image = _image_at(float(points_xyz_mm[0, 2]), images)
     if image is not None:
         item.ContourImageSequence = [reference_to(image)]
     item.ContourGeometricType = geometric_type
@@ -114,16 +116,16 @@ def contour_item(
 def set_contour_data(item: Dataset, points_xyz_mm: NDArray[np.float64]) -> None:
     """Put (n, 3) points into ContourData, with the fixed number of decimals.
 
-    As raw bytes: through pydicom's decimal-string type the same takes a hundred times longer.
+    As raw bytes, in an item that is said to have been read in this encoding: so they are written as they are, where
+    going through pydicom's decimal strings would take most of the time.
     """
     text = "\\".join(f"{v:.{DECIMAL_PLACES}f}" for v in np.asarray(points_xyz_mm, float).ravel().tolist())
     value = text.encode("ascii")
     value += b" " * (len(value) % 2)
     item[CONTOUR_DATA] = RawDataElement(CONTOUR_DATA, "DS", len(value), value, 0, False, True)
+    item.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=default_encoding)
 
 
-def _image_at(z_mm: float, images: Sequence[Dataset]) -> Dataset | None:
-    for image in images:
-        if abs(float(image.ImagePositionPatient[2]) - z_mm) <= ON_PLANE_MM:
-            return image
-    return None
+def _plane_key(z_mm: float) -> int:
+    """Equal for heights that agree to the decimals that are written."""
+    return round(z_mm * 10**DECIMAL_PLACES)
