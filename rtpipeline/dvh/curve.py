@@ -13,8 +13,8 @@ from rtpipeline.geometry.even_odd import Array
 N_BINS = 4096
 """Steps of the internal curve."""
 
-GRADING = 0.01
-"""The steps grow with dose from this share of the structure's dose range, so low doses keep their relative accuracy."""
+GRADING = 1e-3
+"""The steps grow with the root of the dose above this share of the structure's dose range: low doses get finer ones."""
 
 NARROW_SHARE = 1e-7
 """A spread narrower than this share of the structure's dose range is a step."""
@@ -145,16 +145,17 @@ def graded_edges(dmin_gy: float, dmax_gy: float) -> tuple[Array, float]:
     """(N_BINS + 1,) doses from minimum to maximum in steps that grow with dose, and the dose scale of that growth."""
     width = dmax_gy - dmin_gy
     scale = max(dmin_gy, GRADING * width)
-    edges = dmin_gy + scale * np.expm1(np.linspace(0.0, 1.0, N_BINS + 1) * np.log1p(width / scale))
+    root = 1.0 + np.linspace(0.0, 1.0, N_BINS + 1) * (np.sqrt(1.0 + width / scale) - 1.0)
+    edges = dmin_gy + scale * (root * root - 1.0)
     edges[0], edges[-1] = dmin_gy, dmax_gy
     return edges, scale
 
 
 @njit(cache=True)
-def _step_of(edges: Array, scale: float, steps_per_log: float, dose: float) -> int:
+def _step_of(edges: Array, scale: float, steps_per_root: float, dose: float) -> int:
     """Index of the step that holds `dose`; the number of steps for the maximum itself."""
     n = edges.shape[0] - 1
-    i = min(max(int(np.log1p((dose - edges[0]) / scale) * steps_per_log), 0), n)
+    i = min(max(int((np.sqrt(1.0 + (dose - edges[0]) / scale) - 1.0) * steps_per_root), 0), n)
     while i > 0 and dose < edges[i]:
         i -= 1
     while i < n and dose >= edges[i + 1]:
@@ -171,7 +172,7 @@ def volume_above(samples: Array, edges: Array, scale: float) -> Array:
     """
     n = edges.shape[0] - 1
     low, high = edges[0], edges[n]
-    steps_per_log = n / np.log1p((high - low) / scale)
+    steps_per_root = n / (np.sqrt(1.0 + (high - low) / scale) - 1.0)
     slope = np.zeros(n + 1)
     offset = np.zeros(n + 1)
     whole = np.zeros(n + 1)
@@ -182,13 +183,13 @@ def volume_above(samples: Array, edges: Array, scale: float) -> Array:
         begin = min(max(samples[s, 0] - samples[s, 1], low), high)
         end = min(max(samples[s, 0] + samples[s, 1], low), high)
         if end - begin <= NARROW_SHARE * (high - low):
-            whole[_step_of(edges, scale, steps_per_log, min(max(samples[s, 0], low), high))] += volume
+            whole[_step_of(edges, scale, steps_per_root, min(max(samples[s, 0], low), high))] += volume
             continue
         density = volume / (end - begin)
-        i = _step_of(edges, scale, steps_per_log, begin)
+        i = _step_of(edges, scale, steps_per_root, begin)
         slope[i] += density
         offset[i] += density * (begin - low)
-        i = _step_of(edges, scale, steps_per_log, end)
+        i = _step_of(edges, scale, steps_per_root, end)
         slope[i] -= density
         offset[i] -= density * (end - low)
     above = np.empty(n + 1)

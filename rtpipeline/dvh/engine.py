@@ -21,6 +21,10 @@ _ALL_KNOWN = np.empty((0, 0, 0), bool)
 """Stands for the mask when every voxel is known (compiled code takes no None)."""
 
 
+LAYER_TOLERANCE = 1e-9
+"""A slab that is a whole number of cells thick but for rounding gets no extra layer."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How finely a solid is cut into cells.
@@ -72,134 +76,131 @@ def compute_dvh(
     if not volume_cc or slabs is None or thicknesses is None:
         raise ValueError("solid has no volume (a single plane of unknown thickness, or planes that cancel); need one")
     cell_mm = sampling.cell_mm(solid.areas_mm2, thicknesses, dose.finest_spacing_mm)
-    box = dose.known_box
-    if box is None:
-        return _without_dose(volume_cc, cell_mm, interpolation, solid.end_cap)
+    dmin_gy, dmax_gy, dmean_gy, coverage_pct = None, None, None, 0.0
+    edges, volumes, n_samples = np.empty(0), np.empty(0), 0
 
-    matrix = _solid_to_dose(solid, dose)
-    corners = solid.corners_xyz_mm @ dose.grid.patient_to_plane_matrix[:, :3].T
-    corners += dose.grid.patient_to_plane_matrix[:, 3]
-    inside_box = bool(np.all(corners >= box[:, 0]) and np.all(corners <= box[:, 1]))
-    n_layers = np.maximum(1, np.ceil(thicknesses / cell_mm - 1e-9)).astype(np.int64)
-    origin, cell, shape = _lattice(solid, cell_mm)
-    known = _ALL_KNOWN if dose.ascending_known is None else dose.ascending_known
-    samples, unknown_mm3 = sample_cells(
-        solid.edges,
-        solid.edge_starts,
-        slabs,
-        n_layers,
-        origin,
-        cell,
-        shape,
-        matrix,
-        dose.ascending_gy,
-        dose.offsets_mm,
-        known,
-        box,
-        inside_box,
-    )
-    if len(samples) == 0:
-        return _without_dose(volume_cc, cell_mm, interpolation, solid.end_cap)
-    least, greatest = _extremes(solid, slabs, dose, samples, n_layers, cell_mm, matrix, corners, box, known)
-
-    sampled_mm3 = float(samples[:, 2].sum())
-    known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
-    if greatest > least:
-        edges, scale = graded_edges(least, greatest)
-        volumes = volume_above(samples, edges, scale)
-    else:
-        edges, volumes = np.array([least]), np.array([sampled_mm3])
+    placed = _place(solid, slabs, thicknesses, dose, cell_mm)
+    if placed is not None:
+        samples, unknown_mm3 = _sample(solid, dose, placed)
+        n_samples = len(samples)
+    if placed is not None and n_samples > 0:
+        dmin_gy, dmax_gy = _extremes(solid, dose, placed, samples)
+        sampled_mm3 = float(samples[:, 2].sum())
+        dmean_gy = float(samples[:, 0] @ samples[:, 2]) / sampled_mm3
+        known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
+        coverage_pct = 100.0 * known_share
+        edges, volumes = np.array([dmin_gy]), np.array([sampled_mm3])
+        if dmax_gy > dmin_gy:
+            edges, scale = graded_edges(dmin_gy, dmax_gy)
+            volumes = volume_above(samples, edges, scale)
+        # the cells add up to the exact volume but for rounding; the curve starts at exactly that
+        volumes = volumes * (volume_cc * known_share / volumes[0])
     return Dvh(
         volume_cc=volume_cc,
-        coverage_pct=100.0 * known_share,
-        dmin_gy=least,
-        dmax_gy=greatest,
-        dmean_gy=float(samples[:, 0] @ samples[:, 2]) / sampled_mm3,
+        coverage_pct=coverage_pct,
+        dmin_gy=dmin_gy,
+        dmax_gy=dmax_gy,
+        dmean_gy=dmean_gy,
         dose_edges_gy=edges,
-        # the cells add up to the exact volume but for rounding; the curve starts at exactly that
-        volume_edges_cc=volumes * (volume_cc * known_share / volumes[0]),
+        volume_edges_cc=volumes,
         sampling_mm=cell_mm,
-        n_samples=len(samples),
+        n_samples=n_samples,
         interpolation=interpolation,
         end_cap=solid.end_cap,
     )
 
 
-def _without_dose(volume_cc: float, cell_mm: float, interpolation: str, end_cap: str) -> Dvh:
-    return Dvh(
-        volume_cc=volume_cc,
-        coverage_pct=0.0,
-        dmin_gy=None,
-        dmax_gy=None,
-        dmean_gy=None,
-        dose_edges_gy=np.empty(0),
-        volume_edges_cc=np.empty(0),
-        sampling_mm=cell_mm,
-        n_samples=0,
-        interpolation=interpolation,
-        end_cap=end_cap,
+@dataclass(frozen=True, eq=False)
+class _Placement:
+    """Where a solid lies in a dose, and how it is cut. See `kernels` for the frames.
+
+    matrix: (3, 4) solid to dose; corners: (8, 3) of the solid's bounding box in the dose's (offset, row, column);
+    box: (3, 2) where the dose can be interpolated; known: mask or (0, 0, 0).
+    """
+
+    slabs_mm: Array
+    n_layers: Ints
+    cell_mm: float
+    matrix: Array
+    corners: Array
+    box: Array
+    known: np.ndarray
+
+
+def _place(
+    solid: PrismSolid, slabs_mm: Array, thicknesses_mm: Array, dose: DoseVolume, cell_mm: float
+) -> _Placement | None:
+    """None when nothing can be interpolated in this dose."""
+    if dose.known_box is None:
+        return None
+    to_dose = dose.grid.patient_to_plane_matrix
+    return _Placement(
+        slabs_mm=slabs_mm,
+        n_layers=np.maximum(1, np.ceil(thicknesses_mm / cell_mm - LAYER_TOLERANCE)).astype(np.int64),
+        cell_mm=cell_mm,
+        matrix=np.c_[to_dose[:, :3] @ solid.axes.T, to_dose[:, 3]],
+        corners=solid.corners_xyz_mm @ to_dose[:, :3].T + to_dose[:, 3],
+        box=dose.known_box,
+        known=_ALL_KNOWN if dose.ascending_known is None else dose.ascending_known,
     )
 
 
-def _solid_to_dose(solid: PrismSolid, dose: DoseVolume) -> Array:
-    """(3, 4) from (u, v, w, 1) in the solid's frame to (offset along the dose's normal, row, column)."""
-    matrix = dose.grid.patient_to_plane_matrix
-    return np.c_[matrix[:, :3] @ solid.axes.T, matrix[:, 3]]
-
-
-def _lattice(solid: PrismSolid, cell_mm: float) -> tuple[Array, Array, Ints]:
-    """Corner (mm), cell size (mm) and (columns, rows) of a lattice over the solid's extent in u, v."""
+def _sample(solid: PrismSolid, dose: DoseVolume, placed: _Placement) -> tuple[Array, float]:
+    """Dose samples of all cells with known dose, and the volume (mm3) of the others."""
     low, high = solid.bounds_uvw_mm[:, :2]
-    shape = np.maximum(1, np.ceil((high - low) / cell_mm)).astype(np.int64)
+    shape = np.maximum(1, np.ceil((high - low) / placed.cell_mm)).astype(np.int64)
     # a hair wider than the solid, so that the last vertex does not fall out by rounding
     cell = (high - low) / shape * (1.0 + 1e-9)
-    return low, cell, shape
+    inside_box = bool(np.all(placed.corners >= placed.box[:, 0]) and np.all(placed.corners <= placed.box[:, 1]))
+    return sample_cells(
+        solid.edges,
+        solid.edge_starts,
+        placed.slabs_mm,
+        placed.n_layers,
+        low,
+        cell,
+        shape,
+        placed.matrix,
+        dose.ascending_gy,
+        dose.offsets_mm,
+        placed.known,
+        placed.box,
+        inside_box,
+    )
 
 
-def _extremes(
-    solid: PrismSolid,
-    slabs: Array,
-    dose: DoseVolume,
-    samples: Array,
-    n_layers: Ints,
-    cell_mm: float,
-    matrix: Array,
-    corners: Array,
-    box: Array,
-    known: np.ndarray,
-) -> tuple[float, float]:
+def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, samples: Array) -> tuple[float, float]:
     """Least and greatest dose (Gy) of cells, walls and the voxel centres inside the solid."""
     least, greatest = surface_extremes(
         solid.points_uv_mm,
         solid.contour_starts,
         solid.plane_starts,
-        slabs,
-        n_layers,
-        cell_mm,
-        matrix,
+        placed.slabs_mm,
+        placed.n_layers,
+        placed.cell_mm,
+        placed.matrix,
         dose.ascending_gy,
         dose.offsets_mm,
-        known,
-        box,
+        placed.known,
+        placed.box,
     )
     least, greatest = min(least, samples[:, 0].min()), max(greatest, samples[:, 0].max())
-    first, last = corners.min(axis=0), corners.max(axis=0)
+    first, last = placed.corners.min(axis=0), placed.corners.max(axis=0)
     window = np.empty((3, 2), np.int64)
     window[0] = np.searchsorted(dose.offsets_mm, first[0]), np.searchsorted(dose.offsets_mm, last[0], side="right")
     for axis in (1, 2):
-        n = dose.grid.shape_zyx[axis]
-        window[axis] = np.clip([np.ceil(first[axis]), np.floor(last[axis]) + 1], 0, n)
-    inverse = np.linalg.inv(matrix[:, :3])
+        window[axis] = np.clip([np.ceil(first[axis]), np.floor(last[axis]) + 1], 0, dose.grid.shape_zyx[axis])
+    inverse = np.linalg.inv(placed.matrix[:, :3])
     least, greatest = node_extremes(
         solid.edges,
         solid.edge_starts,
-        slabs,
+        placed.slabs_mm,
         solid.bounds_uvw_mm,
-        np.c_[inverse, -inverse @ matrix[:, 3]],
+        np.c_[inverse, -inverse @ placed.matrix[:, 3]],
         window,
         dose.ascending_gy,
         dose.offsets_mm,
-        known,
+        placed.known,
         least,
         greatest,
     )

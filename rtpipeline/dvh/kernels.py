@@ -147,16 +147,16 @@ def sample_cells(
             w = slabs[plane, 0] + (layer + 0.5) * hw
             for r in range(r1 - r0):
                 for c in range(c1 - c0):
-                    m = cells[r, c]
-                    if m[0] <= EMPTY_SHARE:
+                    covered = cells[r, c, 0]
+                    if covered <= EMPTY_SHARE:
                         continue
                     u, v = u0 + (c + 0.5) * hu, v0 + (r + 0.5) * hv
                     suu, suv, svv = hu * hu / 12.0, 0.0, hv * hv / 12.0
-                    if m[0] < FULL_SHARE:
-                        u += m[1] * hu
-                        v += m[2] * hv
-                        suu, suv, svv = m[3] * hu * hu, m[4] * hu * hv, m[5] * hv * hv
-                    volume = m[0] * hu * hv * hw
+                    if covered < FULL_SHARE:
+                        u += cells[r, c, 1] * hu
+                        v += cells[r, c, 2] * hv
+                        suu, suv, svv = cells[r, c, 3] * hu * hu, cells[r, c, 4] * hu * hv, cells[r, c, 5] * hv * hv
+                    volume = covered * hu * hv * hw
                     t = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] * w + matrix[0, 3]
                     row = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] * w + matrix[1, 3]
                     column = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] * w + matrix[2, 3]

@@ -43,17 +43,15 @@ def _add_piece(acc: Array, row: int, column: int, xa: float, ya: float, xb: floa
         u = xa + t * (xb - xa) - column - 0.5
         first = weight * (0.5 - u)
         second = weight * 0.5 * (0.25 - u * u)
-        cell = acc[row, column]
-        cell[0] += first
-        cell[1] += second
-        cell[2] += v * first
-        cell[3] += weight * (0.125 - u * u * u) / 3.0
-        cell[4] += v * second
-        cell[5] += v * v * first
-        beyond = acc[row, column + 1]
-        beyond[6] += weight
-        beyond[7] += weight * v
-        beyond[8] += weight * v * v
+        acc[row, column, 0] += first
+        acc[row, column, 1] += second
+        acc[row, column, 2] += v * first
+        acc[row, column, 3] += weight * (0.125 - u * u * u) / 3.0
+        acc[row, column, 4] += v * second
+        acc[row, column, 5] += v * v * first
+        acc[row, column + 1, 6] += weight
+        acc[row, column + 1, 7] += weight * v
+        acc[row, column + 1, 8] += weight * v * v
 
 
 @njit(cache=True)
@@ -122,22 +120,20 @@ def cell_moments(
         run1 = 0.0
         run2 = 0.0
         for column in range(n_columns):
-            a = acc[row, column]
-            run0 += a[6]
-            run1 += a[7]
-            run2 += a[8]
-            share = run0 + a[0]
-            cell = cells[row, column]
+            run0 += acc[row, column, 6]
+            run1 += acc[row, column, 7]
+            run2 += acc[row, column, 8]
+            share = run0 + acc[row, column, 0]
             if share <= EMPTY_SHARE:
-                cell[0] = 0.0
+                cells[row, column, 0] = 0.0
                 continue
-            cx, cy = a[1] / share, (run1 + a[2]) / share
-            cell[0] = share
-            cell[1] = min(max(cx, -0.5), 0.5)
-            cell[2] = min(max(cy, -0.5), 0.5)
-            cell[3] = max((run0 / 12.0 + a[3]) / share - cx * cx, 0.0)
-            cell[4] = a[4] / share - cx * cy
-            cell[5] = max((run2 + a[5]) / share - cy * cy, 0.0)
+            cx, cy = acc[row, column, 1] / share, (run1 + acc[row, column, 2]) / share
+            cells[row, column, 0] = share
+            cells[row, column, 1] = min(max(cx, -0.5), 0.5)
+            cells[row, column, 2] = min(max(cy, -0.5), 0.5)
+            cells[row, column, 3] = max((run0 / 12.0 + acc[row, column, 3]) / share - cx * cx, 0.0)
+            cells[row, column, 4] = acc[row, column, 4] / share - cx * cy
+            cells[row, column, 5] = max((run2 + acc[row, column, 5]) / share - cy * cy, 0.0)
 
 
 def coverage_lattice(

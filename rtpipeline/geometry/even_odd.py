@@ -38,19 +38,11 @@ def _x_at(edges: Array, e: int, y: float) -> float:
 
 
 @njit(cache=True)
-def _append(table: Array, n: int, x0: float, y0: float, x1: float, y1: float, sign: float) -> tuple[Array, int]:
-    if y1 <= y0:
-        return table, n
-    if n == table.shape[0]:
-        grown = np.empty((2 * n, EDGE_COLUMNS))
-        grown[:n] = table
-        table = grown
-    table[n, 0] = x0
-    table[n, 1] = y0
-    table[n, 2] = x1
-    table[n, 3] = y1
-    table[n, 4] = sign
-    return table, n + 1
+def _write(table: Array, n: int, x0: float, y0: float, x1: float, y1: float, sign: float) -> int:
+    if y1 <= y0 or sign == 0.0:
+        return n
+    table[n, 0], table[n, 1], table[n, 2], table[n, 3], table[n, 4] = x0, y0, x1, y1, sign
+    return n + 1
 
 
 @njit(cache=True)
@@ -72,35 +64,70 @@ def _upward_edges(x: Array, y: Array, starts: Ints, first: int, last: int) -> Ar
 
 
 @njit(cache=True)
-def _sort_by(active: Ints, n_active: int, position: Array) -> None:
-    """Insertion sort: the order hardly changes from strip to strip."""
-    for i in range(1, n_active):
-        e, p = active[i], position[i]
+def _place(edges: Array, active: Ints, n_active: int, low: float, high: float, x_low: Array, x_high: Array) -> None:
+    """Where each active edge stands at both ends of a strip, and `active` sorted by the middle of the two.
+
+    Insertion sort, because the order hardly changes from strip to strip.
+    """
+    for i in range(n_active):
+        e = active[i]
+        a, b = _x_at(edges, e, low), _x_at(edges, e, high)
         j = i - 1
-        while j >= 0 and position[j] > p:
-            active[j + 1], position[j + 1] = active[j], position[j]
+        while j >= 0 and x_low[j] + x_high[j] > a + b:
+            active[j + 1], x_low[j + 1], x_high[j + 1] = active[j], x_low[j], x_high[j]
             j -= 1
-        active[j + 1], position[j + 1] = e, p
+        active[j + 1], x_low[j + 1], x_high[j + 1] = e, a, b
 
 
 @njit(cache=True)
-def _crossing_heights(edges: Array, active: Ints, n_active: int, low: float, high: float) -> Array:
-    """Heights inside (low, high) where two active edges change places, sorted; empty for simple polygons."""
-    n_crossings = 0
-    for count_only in (True, False):
-        heights = np.empty(n_crossings)
-        n_crossings = 0
-        for i in range(n_active):
-            a = active[i]
-            for j in range(i + 1, n_active):
-                b = active[j]
-                below = _x_at(edges, b, low) - _x_at(edges, a, low)
-                above = _x_at(edges, b, high) - _x_at(edges, a, high)
-                if (below < 0.0 and above > 0.0) or (below > 0.0 and above < 0.0):
-                    if not count_only:
-                        heights[n_crossings] = low + (high - low) * (below / (below - above))
-                    n_crossings += 1
-    return np.sort(heights)
+def _is_ordered(n_active: int, x_low: Array, x_high: Array) -> bool:
+    ordered = True
+    for i in range(n_active - 1):
+        ordered &= x_low[i] <= x_low[i + 1] and x_high[i] <= x_high[i + 1]
+    return ordered
+
+
+@njit(cache=True)
+def _crossing_heights(n_active: int, low: float, high: float, x_low: Array, x_high: Array) -> Array:
+    """Heights inside (low, high) where two active edges change places, ascending; none for a simple polygon."""
+    heights = np.empty(n_active * (n_active - 1) // 2)
+    n = 0
+    for i in range(n_active):
+        for j in range(i + 1, n_active):
+            below, above = x_low[j] - x_low[i], x_high[j] - x_high[i]
+            if (below < 0.0 and above > 0.0) or (below > 0.0 and above < 0.0):
+                heights[n] = low + (high - low) * (below / (below - above))
+                n += 1
+    return np.sort(heights[:n])
+
+
+@njit(cache=True)
+def _follow(
+    active: Ints, n_active: int, low: float, x_low: Array, x_high: Array, pieces: Array, table: Array, n_out: int
+) -> int:
+    """Give every active edge its sign in a strip in which none cross; close the piece of an edge whose sign changes.
+
+    pieces: (edges, 3) sign, x and y at the lower end of the piece of each edge that is being followed; sign 0: none.
+    """
+    for i in range(n_active):
+        sign = 1.0 if i % 2 == 0 else -1.0
+        partner = i + 1 if i % 2 == 0 else i - 1
+        if abs(x_low[i] - x_low[partner]) <= ZERO_WIDTH_MM and abs(x_high[i] - x_high[partner]) <= ZERO_WIDTH_MM:
+            sign = 0.0
+        e = active[i]
+        if sign != pieces[e, 0]:
+            n_out = _write(table, n_out, pieces[e, 1], pieces[e, 2], x_low[i], low, pieces[e, 0])
+            pieces[e, 0], pieces[e, 1], pieces[e, 2] = sign, x_low[i], low
+    return n_out
+
+
+@njit(cache=True)
+def _with_room(table: Array, needed: int) -> Array:
+    if needed <= table.shape[0]:
+        return table
+    grown = np.empty((2 * needed, EDGE_COLUMNS))
+    grown[: table.shape[0]] = table
+    return grown
 
 
 @njit(cache=True)
@@ -108,80 +135,46 @@ def _sweep_plane(edges: Array, table: Array, n_out: int) -> tuple[Array, int]:
     """Signed even-odd boundary of one plane's edges, appended to `table`."""
     n_edges = edges.shape[0]
     order = np.argsort(edges[:, 1])
-    heights = np.unique(np.concatenate((edges[:, 1], edges[:, 3])))
+    heights = np.sort(edges[:, 1:4:2].copy().ravel())
     active = np.empty(n_edges, np.int64)
-    position = np.empty(n_edges)
-    # the piece of each edge that is being followed upwards: where it began and with which sign (0: none)
-    open_sign = np.zeros(n_edges)
-    open_x = np.empty(n_edges)
-    open_y = np.empty(n_edges)
+    x_low = np.empty(n_edges)
+    x_high = np.empty(n_edges)
+    pieces = np.zeros((n_edges, 3))
     n_active = 0
     upcoming = 0
-    for strip in range(heights.shape[0] - 1):
-        low, high = heights[strip], heights[strip + 1]
+    for strip in range(heights.shape[0]):
+        low = heights[strip]
+        if n_out + 2 * n_edges > table.shape[0]:
+            table = _with_room(table, n_out + 2 * n_edges)
         kept = 0
         for i in range(n_active):
             e = active[i]
             if edges[e, 3] > low:
                 active[kept] = e
                 kept += 1
-            elif open_sign[e] != 0.0:
-                table, n_out = _append(table, n_out, open_x[e], open_y[e], edges[e, 2], edges[e, 3], open_sign[e])
+            else:
+                n_out = _write(table, n_out, pieces[e, 1], pieces[e, 2], edges[e, 2], edges[e, 3], pieces[e, 0])
         n_active = kept
         while upcoming < n_edges and edges[order[upcoming], 1] <= low:
             active[n_active] = order[upcoming]
             n_active += 1
             upcoming += 1
-        if n_active == 0:
+        if n_active == 0 or heights[strip + 1] == low:
             continue
-        cuts = _ordered_or_cut(edges, active, n_active, position, low, high)
+        high = heights[strip + 1]
+        _place(edges, active, n_active, low, high, x_low, x_high)
+        if _is_ordered(n_active, x_low, x_high):
+            n_out = _follow(active, n_active, low, x_low, x_high, pieces, table, n_out)
+            continue
+        cuts = _crossing_heights(n_active, low, high, x_low, x_high)
         for part in range(cuts.shape[0] + 1):
             part_low = low if part == 0 else cuts[part - 1]
             part_high = high if part == cuts.shape[0] else cuts[part]
-            if part_high <= part_low:
-                continue
-            if cuts.shape[0] > 0:
-                middle = 0.5 * (part_low + part_high)
-                for i in range(n_active):
-                    e = active[i]
-                    position[i] = _x_at(edges, e, middle)
-                _sort_by(active, n_active, position)
-            for i in range(n_active):
-                e = active[i]
-                partner = i + 1 if i % 2 == 0 else i - 1
-                sign = 1.0 if i % 2 == 0 else -1.0
-                x_low = _x_at(edges, e, part_low)
-                p = active[partner]
-                if (
-                    abs(_x_at(edges, p, part_low) - x_low) <= ZERO_WIDTH_MM
-                    and abs(_x_at(edges, p, part_high) - _x_at(edges, e, part_high)) <= ZERO_WIDTH_MM
-                ):
-                    sign = 0.0
-                if sign != open_sign[e]:
-                    if open_sign[e] != 0.0:
-                        table, n_out = _append(table, n_out, open_x[e], open_y[e], x_low, part_low, open_sign[e])
-                    open_sign[e] = sign
-                    open_x[e] = x_low
-                    open_y[e] = part_low
-    for i in range(n_active):
-        e = active[i]
-        if open_sign[e] != 0.0:
-            table, n_out = _append(table, n_out, open_x[e], open_y[e], edges[e, 2], edges[e, 3], open_sign[e])
+            if part_high > part_low:
+                table = _with_room(table, n_out + 2 * n_edges)
+                _place(edges, active, n_active, part_low, part_high, x_low, x_high)
+                n_out = _follow(active, n_active, part_low, x_low, x_high, pieces, table, n_out)
     return table, n_out
-
-
-@njit(cache=True)
-def _ordered_or_cut(edges: Array, active: Ints, n_active: int, position: Array, low: float, high: float) -> Array:
-    """Sort `active` from left to right; return the heights at which the strip must be cut for the order to hold."""
-    for i in range(n_active):
-        e = active[i]
-        position[i] = _x_at(edges, e, low) + _x_at(edges, e, high)
-    _sort_by(active, n_active, position)
-    for i in range(n_active - 1):
-        a, b = active[i], active[i + 1]
-        if _x_at(edges, a, low) > _x_at(edges, b, low) or _x_at(edges, a, high) > _x_at(edges, b, high):
-            return _crossing_heights(edges, active, n_active, low, high)
-    return np.empty(0)
 
 
 @njit(cache=True)

@@ -102,7 +102,11 @@ class PrismSolid:
         contour_starts = np.r_[0, np.cumsum(np.diff(starts)[order])]
         planes = np.add.reduceat(offsets[order], plane_starts[:-1]) / np.diff(plane_starts)
         slabs, nominal, n_gaps = _slabs(planes, single_plane_thickness_mm)
-        edges, edge_starts = even_odd_edges(_column(uv, 0), _column(uv, 1), contour_starts, plane_starts)
+        if len(planes) == len(order):
+            edges = np.concatenate([edges[edge_starts[i] : edge_starts[i + 1]] for i in order])
+            edge_starts = np.r_[0, np.cumsum(np.diff(edge_starts)[order])]
+        else:
+            edges, edge_starts = even_odd_edges(_column(uv, 0), _column(uv, 1), contour_starts, plane_starts)
         return cls(
             axes=axes,
             plane_offsets_mm=planes,

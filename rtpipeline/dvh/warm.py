@@ -1,0 +1,45 @@
+"""Compiles every kernel of the DVH once, on a tiny case, so that no course waits for the compiler."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtpipeline.dvh.dose_volume import DoseVolume
+from rtpipeline.dvh.engine import compute_dvh
+from rtpipeline.dvh.isodose import isodose_volume_cc
+from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.polygon import contour_quality
+from rtpipeline.geometry.rasterize import solid_coverage, solid_mask
+from rtpipeline.geometry.solid import PrismSolid
+
+
+def warm() -> None:
+    """Compile the kernels of `geometry` and `dvh`; numba keeps them in its cache (NUMBA_CACHE_DIR) where it can write.
+
+    No thread is started, so the process may be forked afterwards.
+    """
+    square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+    contours = [np.c_[square + 0.1 * z, np.full(4, z)] for z in (0.0, 1.0)]
+    solid = PrismSolid.from_contours(contours, single_plane_thickness_mm=None)
+    grid = Grid(
+        origin_xyz_mm=np.array([-2.0, -2.0, -2.0]),
+        row_direction=np.array([1.0, 0.0, 0.0]),
+        column_direction=np.array([0.0, 1.0, 0.0]),
+        column_spacing_mm=2.0,
+        row_spacing_mm=2.0,
+        plane_offsets_mm=np.array([0.0, 2.0, 4.0, 6.0, 8.0]),
+        rows=6,
+        columns=6,
+    )
+    ramp = np.arange(5 * 6 * 6, dtype=float).reshape(grid.shape_zyx)
+    for known in (None, ramp > 0.0):
+        dose = DoseVolume(grid, ramp, known)
+        compute_dvh(solid, dose)
+        isodose_volume_cc(dose, 1000.0)
+    bump = np.zeros(grid.shape_zyx)
+    bump[2, 3, 3] = 1.0
+    isodose_volume_cc(DoseVolume(grid, bump), 0.5)
+    contour_quality(square)
+    solid.contains(np.zeros((1, 3)))
+    solid_mask(solid, grid)
+    solid_coverage(solid, grid)
