@@ -34,7 +34,8 @@ class ImageRef(_Model):
     frame_hash: str | None
     day: int | None
     link: str
-    """why it belongs to the course: `plan_structure_set`, `structure_set`, `frame_of_reference`, `study`, `registration`"""
+    """why it belongs to the course: `plan_structure_set`, `structure_set`, `frame_of_reference`, `study`, `registration`,
+    `date` (same patient, within course_gap_days)"""
     series_description_class: str = ""
     """coarse class of the description, never its text"""
 

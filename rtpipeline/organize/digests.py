@@ -1,0 +1,78 @@
+"""Digests of a course: over what its objects contain and how they were selected, not over files or pseudonyms.
+
+An object counts by its SOP instance UID and the hash of its decoded header; RT objects, and all objects when the whole
+content was hashed, also by their content. File size and encoding do not count: a second copy in another transfer
+syntax changes nothing. Ids within the course do count, because outputs are named by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rtpipeline.contracts.manifests import Course
+from rtpipeline.organize.objects import ObjectColumns, ScanObject
+
+DIGEST_HEX = 12
+NOT_INPUT = frozenset(
+    {"course_id", "patient_id", "course_order", "image_digest", "course_digest", "object_hash", "frame_hash"}
+)
+"""Fields of the manifest that are names or follow from the cohort's secret."""
+IMAGE_FIELDS = ("image_id", "modality", "image_class", "role", "instances")
+
+
+class ContentHashes:
+    """One digest for each object over its instances."""
+
+    def __init__(self, columns: ObjectColumns, *, whole_content: bool) -> None:
+        self._uids = columns.text("sop_instance_uid")
+        self._headers = columns.text("header_sha256")
+        self._contents = columns.text("content_sha256")
+        self._whole_content = whole_content
+
+    def of(self, thing: ScanObject) -> str:
+        """sha256 over the instances of an object, in order of their UID."""
+        return self._digest(thing.rows, thing.kind != "image" or self._whole_content)
+
+    def _digest(self, rows: np.ndarray, with_content: bool) -> str:
+        words, codes = self._uids.words, self._uids.codes[rows].tolist()
+        headers = self._headers.codes[rows].tolist()
+        contents = self._contents.codes[rows].tolist()
+        lines = [
+            f"{words[u]}\0{self._headers.words[h]}\0{self._contents.words[c] if with_content else ''}"
+            for u, h, c in zip(codes, headers, contents, strict=True)
+        ]
+        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def image_digest(course: Course, contents: dict[str, str]) -> str:
+    """12 hex over the images to prepare. contents: object id -> `ContentHashes.of`."""
+    images = [
+        [{name: getattr(image, name) for name in IMAGE_FIELDS}, contents[image.image_id]]
+        for image in course.images
+        if image.prepare
+    ]
+    return _digest({"images": images, "demo": course.demo})
+
+
+def course_digest(course: Course, contents: dict[str, str], manifest_rows: Sequence[dict[str, Any]]) -> str:
+    """12 hex over every object of the course, its links and selection, and the user's rows about it."""
+    entry = _without(course.model_dump(mode="json"), NOT_INPUT)
+    return _digest({"course": entry, "contents": contents, "manifest": list(manifest_rows)})
+
+
+def _without(value: Any, names: Iterable[str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _without(v, names) for k, v in value.items() if k not in names}
+    if isinstance(value, list):
+        return [_without(v, names) for v in value]
+    return value
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_HEX]
