@@ -140,6 +140,7 @@ class StructFacts(TypedDict):
     rois: int
     rois_with_contours: int
     contours: int
+    contour_points: list[list[float]]  # first points of at most 64 closed contours, evenly chosen, patient mm
 
 
 class PlanFacts(TypedDict):

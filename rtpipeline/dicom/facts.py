@@ -23,6 +23,8 @@ from rtpipeline.dicom.values import Values, unique
 ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 REFERENCED_UID = 0x00081155
 FRAME_UID = 0x00200052
+SAMPLED_POINTS = 64
+"""Points that tell on which image's slices a structure set was drawn."""
 RIGID_TOLERANCE = 1e-3
 """Of rotation matrices: DS holds 16 characters, vendors round to 6 digits or fewer."""
 
@@ -59,12 +61,14 @@ def struct_facts(values: Values) -> StructFacts:
     rois = values.items(0x30060020)
     contours = 0
     with_contours = 0
+    points: list[list[float]] = []
     for roi in values.items(0x30060039):
         drawn = roi.items(0x30060040)
         contours += len(drawn)
         with_contours += bool(drawn)
         for contour in drawn:
             images += [image.uid(REFERENCED_UID) for image in contour.items(0x30060016)]
+            points += _first_point(contour)
     return StructFacts(
         label=values.text(0x30060002),
         approval_status=values.text(0x300E0002).upper(),
@@ -74,7 +78,19 @@ def struct_facts(values: Values) -> StructFacts:
         rois=len(rois),
         rois_with_contours=with_contours,
         contours=contours,
+        contour_points=points[:: max(1, -(-len(points) // SAMPLED_POINTS))],
     )
+
+
+def _first_point(contour: Values) -> list[list[float]]:
+    """The first point of a closed planar contour, in patient mm; none for points and open lines."""
+    if not contour.text(0x30060042).upper().startswith("CLOSED"):
+        return []
+    try:
+        point = [float(text) for text in contour.raw(0x30060050).split(b"\\", 3)[:3]]
+    except ValueError:
+        return []
+    return [point] if len(point) == 3 and all(map(math.isfinite, point)) else []
 
 
 def plan_facts(values: Values, sop_class_uid: str) -> PlanFacts:
