@@ -18,20 +18,37 @@ BINARY_BYTES = {
 }
 """Bytes of one value of a binary type."""
 
-_public: dict[int, str] = {}
+SEQUENCE, CHARSET_TEXT, TEXT = -3, -2, -1
+"""Codes of `storage`; the codes of binary values are the bytes of one value."""
+
+STORAGE: dict[int, int] = {}
+"""Answers of `storage` so far, for loops that meet every element of an export."""
 
 
 def public_vr(tag: int) -> str:
     """Value representation by the dictionary, such as `US or SS`; `UN` for a private or unknown tag."""
-    vr = _public.get(tag)
-    if vr is None:
-        try:
-            vr = "UN" if tag >> 16 & 1 else dictionary_VR(tag)
-        except KeyError:
-            vr = "UN"
-        if len(_public) < 20_000:  # hostile files can hold any tag
-            _public[tag] = vr
-    return vr
+    if tag >> 16 & 1:
+        return "UN"
+    try:
+        return str(dictionary_VR(tag))
+    except KeyError:
+        return "UN"
+
+
+def storage(tag: int) -> int:
+    """How the value of a public element is stored, by the dictionary: `SEQUENCE`, text, or bytes of one value."""
+    code = STORAGE.get(tag)
+    if code is None:
+        vr = public_vr(tag)
+        if vr == "SQ":
+            code = SEQUENCE
+        elif vr in TEXT_VRS:
+            code = CHARSET_TEXT if vr in CHARSET_VRS else TEXT
+        else:
+            code = BINARY_BYTES.get(vr, 1)
+        if len(STORAGE) < 20_000:  # hostile files can hold any tag
+            STORAGE[tag] = code
+    return code
 
 
 @lru_cache(maxsize=4096)

@@ -7,13 +7,15 @@ pixels, contours, dose or plan. Two copies of one object with equal `essential` 
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator
 
 from rtpipeline.dicom.charset import Charset
-from rtpipeline.dicom.dictionary import BINARY_BYTES, CHARSET_VRS, NUMBER_TEXT_VRS, TEXT_VRS, public_vr
+from rtpipeline.dicom.dictionary import CHARSET_TEXT, NUMBER_TEXT_VRS, STORAGE, TEXT, public_vr, storage
 from rtpipeline.dicom.elements import PIXELS_FROM, Elements, Value
 
 SPECIFIC_CHARACTER_SET = 0x00080005
+_HEAD = struct.Struct(">LL").pack
 
 _NOT_CONTENT = frozenset(
     {
@@ -100,17 +102,21 @@ def _is_content(tag: int) -> bool:
 
 
 def _append(parts: list[bytes], elements: Elements, charset: Charset, big_endian: bool) -> None:
-    """Appends tag, length and decoded value of each element, in tag order."""
+    """Appends tag, length and decoded value of each element, in tag order; of a sequence, its items."""
+    known = STORAGE.get
     for tag in sorted(elements):
-        if tag in _NOT_CONTENT or tag & 0xFFFF == 0 or tag >= PIXELS_FROM:
+        if tag in _NOT_CONTENT or not tag & 0xFFFF or tag >= PIXELS_FROM:
             continue
         value = elements[tag]
         if isinstance(value, bytes):
-            decoded = canonical(tag, value, charset, big_endian)
-            parts.append(b"%08x %d:" % (tag, len(decoded)))
-            parts.append(decoded)
+            code = known(tag)
+            if code == TEXT or (code == CHARSET_TEXT and value.isascii() and b"\x1b" not in value):
+                value = value.strip(b"\0 ")
+            elif big_endian or code is None or code < 0:
+                value = canonical(tag, value, charset, big_endian)
+            parts += (_HEAD(tag, len(value)), value)
         else:
-            parts.append(b"%08x [%d]" % (tag, len(value)))
+            parts.append(_HEAD(tag, len(value)))
             for item in value:
                 own = item.get(SPECIFIC_CHARACTER_SET)
                 parts.append(b"{")
@@ -120,15 +126,15 @@ def _append(parts: list[bytes], elements: Elements, charset: Charset, big_endian
 
 def canonical(tag: int, value: bytes, charset: Charset, big_endian: bool) -> bytes:
     """A value as bytes that do not depend on the encoding."""
-    vr = public_vr(tag)
-    if vr in TEXT_VRS:
+    code = storage(tag)
+    if code in (TEXT, CHARSET_TEXT):
         value = value.strip(b"\0 ")
-        if vr in CHARSET_VRS and (not value.isascii() or b"\x1b" in value):
-            return charset.decode(value, is_name=vr == "PN").encode("utf-8", "surrogatepass")
+        if code == CHARSET_TEXT and (not value.isascii() or b"\x1b" in value):
+            return charset.decode(value, is_name=public_vr(tag) == "PN").encode("utf-8", "surrogatepass")
         return value
     if not big_endian:
         return value
-    return swapped(value, 2 if vr == "AT" else BINARY_BYTES.get(vr, 1))  # AT: group and element, 2 bytes each
+    return swapped(value, 2 if public_vr(tag) == "AT" else max(code, 1))  # AT: group and element, 2 bytes each
 
 
 def swapped(value: bytes, size: int) -> bytes:

@@ -9,11 +9,10 @@ pydicom in `open.py`; tests compare the two on every file.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rtpipeline.dicom.dictionary import BINARY_BYTES, TEXT_VRS, private_vr, public_vr
+from rtpipeline.dicom.dictionary import BINARY_BYTES, SEQUENCE, STORAGE, TEXT_VRS, private_vr, storage
 from rtpipeline.dicom.window import Window
 
 Value: TypeAlias = "bytes | list[Elements]"
@@ -88,9 +87,9 @@ def parse(
     *,
     implicit: bool,
     big_endian: bool = False,
-    stop: Callable[[int], bool] = PIXELS_FROM.__le__,
+    stop_at: int = PIXELS_FROM,
 ) -> DataSet:
-    """The top-level data set from offset `start` on; it ends before the first tag for which `stop` holds.
+    """The top-level data set from offset `start` on; it ends before the first tag of `stop_at` or more.
 
     An object that ends inside an element gives what came before, and `cut`. A sequence of known length whose items
     cannot be taken apart stays bytes, with a note, since the element behind it can still be found.
@@ -103,7 +102,7 @@ def parse(
     found = DataSet({})
     parser.found = found
     try:
-        parser.top_level(start, implicit, stop)
+        parser.top_level(start, implicit, stop_at)
     except MalformedError as error:
         found.cut = str(error)
     return found
@@ -122,22 +121,40 @@ class _Parser:
         self.unpack_length = struct.Struct(order + "L").unpack_from
         self.creators: dict[int, str] = {}
 
-    def top_level(self, start: int, implicit: bool, stop: Callable[[int], bool]) -> None:
-        """Fills `found` up to the first tag for which `stop` holds, or the end of the object."""
-        found, position = self.found, start
+    def top_level(self, position: int, implicit: bool, stop_at: int) -> None:
+        """Fills `found` up to the first tag of `stop_at` or more, or the end of the object."""
+        found, into, known = self.found, self.found.elements, STORAGE.get
+        unpack = self.unpack_implicit if implicit else self.unpack_explicit
+        data = self.window.data
         while True:
             found.end = position
-            data = self.window.fill(position + 12)
-            if position + 8 > len(data) and not any(data[position:]):
-                return  # the end, or zeros that pad a file
+            if position + 12 > len(data):
+                data = self.window.fill(position + 12)
+                if position + 8 > len(data) and not any(data[position:]):
+                    return  # the end, or zeros that pad a file
+            if position + 8 <= len(data):
+                # what most elements are, without the calls that the others need
+                head = unpack(data, position)
+                tag, length, after = head[0] << 16 | head[1], head[-1], position + 8 + head[-1]
+                if tag < stop_at and after <= len(data) and (implicit or head[2] in _SHORT_LENGTH):
+                    code = known(tag, SEQUENCE)
+                    if head[0] & 1:
+                        self.private(tag, None if implicit else head[2], data[position + 8 : after])
+                        position = after
+                        continue
+                    if code != SEQUENCE and (code <= 1 or not length % code):
+                        into[tag] = data[position + 8 : after]
+                        position = after
+                        continue
             tag, vr, length, value = self.head(data, position, implicit)
-            if stop(tag):
+            if tag >= stop_at:
                 if PIXELS_FROM <= tag <= PIXEL_DATA and length:  # an empty value is as good as none
                     found.pixels = PixelElement(tag, value, None if length == UNDEFINED else length)
                 return
             if tag >> 16 == 0xFFFE:
                 raise MalformedError(f"delimiter outside a sequence at byte {position}")
-            position = self.element(found.elements, tag, vr, length, value, implicit, 0, None)
+            position = self.element(into, tag, vr, length, value, implicit, 0, None)
+            data = self.window.data
 
     def head(self, data: bytes, position: int, implicit: bool) -> tuple[int, bytes | None, int, int]:
         """Tag, value representation (None where not written), length and offset of the value."""
@@ -172,7 +189,7 @@ class _Parser:
         """Stores one public element, looks at a private one, and gives the offset behind it."""
         private = bool(tag >> 16 & 1)
         sequence = vr == b"SQ" or (
-            (vr is None or vr == b"UN") and (public_vr(tag) == "SQ" or (length == UNDEFINED and tag != PIXEL_DATA))
+            (vr is None or vr == b"UN") and (storage(tag) == SEQUENCE or (length == UNDEFINED and tag != PIXEL_DATA))
         )
         # PS3.5 6.2.2: sequences written as UN are implicit little endian inside
         items_implicit = implicit or vr == b"UN" or vr is None
@@ -200,7 +217,7 @@ class _Parser:
             into[tag] = []
         else:
             into[tag] = data[value:after]
-            self.check_length(tag, public_vr(tag), length)
+            self.check_length(tag, storage(tag), length)
         return after
 
     def known_items(self, tag: int, value: int, after: int, implicit: bool, depth: int) -> Value:
@@ -277,20 +294,20 @@ class _Parser:
             return
         creator = self.creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF), "")
         known = private_vr(tag, creator) if creator else "UN"
-        self.check_length(tag, known, len(value))
-        if self.found.private_text:
-            return
-        if known == "UN" and vr is not None:
-            known = vr.decode("latin-1")
-        text = value.strip(b"\0 ")
-        if known in TEXT_VRS or (known == "UN" and text.isascii() and text.decode("ascii").isprintable()):
-            self.found.private_text = any(chr(byte).isalpha() for byte in text)
+        size = BINARY_BYTES.get(known)
+        if size is not None:
+            self.check_length(tag, size, len(value))
+        elif not self.found.private_text:
+            if known == "UN" and vr is not None:
+                known = vr.decode("latin-1")
+            text = value.strip(b"\0 ")
+            if known in TEXT_VRS or (known == "UN" and text.isascii() and text.decode("ascii").isprintable()):
+                self.found.private_text = any(chr(byte).isalpha() for byte in text)
 
-    def check_length(self, tag: int, vr: str, length: int) -> None:
-        """A note where `length` is no multiple of the size of a binary type."""
-        size = BINARY_BYTES.get(vr)
-        if size is not None and length % size:
-            self.note(f"{tag_text(tag)} has {length} bytes, no multiple of {size} ({vr})")
+    def check_length(self, tag: int, size: int, length: int) -> None:
+        """A note where `length` is no multiple of the size of a binary value."""
+        if size > 1 and length % size:
+            self.note(f"{tag_text(tag)} has {length} bytes, no multiple of {size}")
 
     def note(self, text: str) -> None:
         """Adds a note; a few are enough to tell what is wrong with an object."""

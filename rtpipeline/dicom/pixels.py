@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from rtpipeline.dicom.digest import swapped
 from rtpipeline.dicom.elements import PixelElement
+from rtpipeline.dicom.values import Values
 from rtpipeline.dicom.window import MAX_HEADER_BYTES, Window
 
 _DECODE_ERRORS = (
@@ -45,6 +46,25 @@ class PixelLayout:
         if self.photometric == "YBR_FULL_422":
             values = values // 3 * 2  # two luminance values share their chrominance
         return (values * self.bits_allocated + 7) // 8
+
+
+def layout_of(values: Values) -> PixelLayout | None:
+    """The layout that an object states; None where rows, columns or bits are missing."""
+    rows, columns, bits = values.unsigned(0x00280010), values.unsigned(0x00280011), values.unsigned(0x00280100)
+    if not rows or not columns or not bits:
+        return None
+    frames = values.integer(0x00280008)
+    return PixelLayout(
+        rows=rows,
+        columns=columns,
+        frames=1 if frames is None else max(frames, 0),
+        samples=values.unsigned(0x00280002) or 1,
+        bits_allocated=bits,
+        photometric=values.text(0x00280004),
+        signed=values.unsigned(0x00280103) == 1,
+        bits_stored=values.unsigned(0x00280101) or bits,
+        planar=values.unsigned(0x00280006) or 0,
+    )
 
 
 @dataclass(slots=True)

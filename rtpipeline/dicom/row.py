@@ -10,11 +10,10 @@ from pydicom.uid import UID
 
 from rtpipeline.contracts.index import SOP_KINDS
 from rtpipeline.dicom.digest import charset_of, content_sha256, header_sha256
-from rtpipeline.dicom.elements import DataSet, Elements
+from rtpipeline.dicom.encoding import ParsedObject, plain
 from rtpipeline.dicom.facts import facts_json
-from rtpipeline.dicom.pixels import PixelLayout, PixelSurvey, can_decode, survey
+from rtpipeline.dicom.pixels import PixelLayout, PixelSurvey, can_decode, layout_of, survey
 from rtpipeline.dicom.values import Values
-from rtpipeline.dicom.window import Window
 
 CONTENT_KINDS = frozenset({"rtstruct", "rtplan", "rtdose", "reg", "rtrecord"})
 """Read whole, for the digest of their content."""
@@ -31,45 +30,32 @@ class Problem:
     measured: str
 
 
-@dataclass(slots=True)
-class Syntax:
-    """How a data set is encoded."""
-
-    uid: str
-    stated: bool
-    implicit: bool
-    big_endian: bool
-    note: str = ""
-
-
 class RowBuilder:
     """Builds the row of one object from its elements."""
 
-    def __init__(self, window: Window, meta: Elements, found: DataSet, syntax: Syntax, has_preamble: bool) -> None:
-        self.window = window
-        self.meta = meta
-        self.found = found
-        self.syntax = syntax
-        self.has_preamble = has_preamble
-        self.notes = [note for note in (syntax.note, *found.notes) if note]
+    def __init__(self, parsed: ParsedObject) -> None:
+        self.parsed = parsed
+        self.found = parsed.data_set
+        self.syntax = parsed.syntax
+        self.notes = [note for note in (parsed.syntax.note, *self.found.notes) if note]
         self.problems: list[Problem] = []
-        self.charset = charset_of(found.elements)
-        self.values = Values(found.elements, self.charset, big_endian=syntax.big_endian, notes=self.notes)
+        self.charset = charset_of(self.found.elements)
+        self.values = Values(self.found.elements, self.charset, big_endian=parsed.syntax.big_endian, notes=self.notes)
 
     def build(self, with_content: bool) -> dict[str, Any]:
         """The columns of SCAN_FIELDS but where the object is; fills `problems`."""
         values = self.values
-        sop_class = values.uid(0x00080016) or plain(self.meta, 0x00020002)
+        sop_class = values.uid(0x00080016) or plain(self.parsed.meta, 0x00020002)
         kind = SOP_KINDS.get(sop_class, "other")
-        layout = self._layout()
+        layout = layout_of(values)
         look = self._survey(layout, digest=with_content or kind in CONTENT_KINDS)
         header = header_sha256(self.found.elements, big_endian=self.syntax.big_endian, charset=self.charset)
         row: dict[str, Any] = {
-            "has_preamble": self.has_preamble,
+            "has_preamble": self.parsed.has_preamble,
             "has_file_meta": self.syntax.stated,
             "transfer_syntax_uid": self.syntax.uid,
             "sop_class_uid": sop_class,
-            "sop_instance_uid": values.uid(0x00080018) or plain(self.meta, 0x00020003),
+            "sop_instance_uid": values.uid(0x00080018) or plain(self.parsed.meta, 0x00020003),
             "modality": values.text(0x00080060),
             "kind": kind,
             "header_sha256": header,
@@ -84,34 +70,18 @@ class RowBuilder:
         row["facts"] = facts_json(kind, sop_class, values, has_pixels=self.found.pixels is not None)
         if self.found.cut:
             row["pixel_bytes_ok"] = False
-        row["size"] = self.window.total()
+        row["size"] = self.parsed.file.total()
         self._find_problems(row, look)
         row["non_geometric_note"] = "; ".join(dict.fromkeys(self.notes))
         return row
-
-    def _layout(self) -> PixelLayout | None:
-        values = self.values
-        rows, columns, bits = values.unsigned(0x00280010), values.unsigned(0x00280011), values.unsigned(0x00280100)
-        if not rows or not columns or not bits:
-            return None
-        frames = values.integer(0x00280008)
-        return PixelLayout(
-            rows=rows,
-            columns=columns,
-            frames=1 if frames is None else max(frames, 0),
-            samples=values.unsigned(0x00280002) or 1,
-            bits_allocated=bits,
-            photometric=values.text(0x00280004),
-            signed=values.unsigned(0x00280103) == 1,
-            bits_stored=values.unsigned(0x00280101) or bits,
-            planar=values.unsigned(0x00280006) or 0,
-        )
 
     def _survey(self, layout: PixelLayout | None, *, digest: bool) -> PixelSurvey | None:
         pixels = self.found.pixels
         if pixels is None:
             return None
-        look = survey(self.window, pixels, layout, self.syntax.uid, big_endian=self.syntax.big_endian, digest=digest)
+        look = survey(
+            self.parsed.window, pixels, layout, self.syntax.uid, big_endian=self.syntax.big_endian, digest=digest
+        )
         if look.note:
             self.notes.append(look.note)
         return look
@@ -215,7 +185,7 @@ class RowBuilder:
         ]
         if missing:
             problem("FILE_MISSING_UID", f"no {', '.join(missing)} UID")
-        if not self.has_preamble:
+        if not self.parsed.has_preamble:
             problem("FILE_NO_PREAMBLE", "no DICM at byte 128")
         if not self.syntax.stated:
             encapsulated = self.found.pixels is not None and self.found.pixels.length is None
@@ -232,7 +202,7 @@ class RowBuilder:
             problem("BURNED_IN", "secondary capture" if secondary else "BurnedInAnnotation YES")
         elif row["kind"] in ("other", "rtimage", "seg") and row["sop_class_uid"]:
             problem("FILE_UNSUPPORTED", sop_class_name(row["sop_class_uid"]))
-        named = UID(row["sop_class_uid"]).name if row["sop_class_uid"] else ""
+        named = sop_class_name(row["sop_class_uid"])
         if row["kind"] in _KIND_MODALITIES and row["modality"] not in _KIND_MODALITIES[row["kind"]]:
             self.notes.append(f"Modality {row['modality'] or 'absent'} in an object of class {named}")
 
@@ -283,9 +253,3 @@ def sop_class_name(sop_class_uid: str) -> str:
     """Name of a standard SOP class; a private one is not told by its UID."""
     name = str(UID(sop_class_uid).name)
     return "private SOP class" if name == sop_class_uid else name
-
-
-def plain(elements: Elements, tag: int) -> str:
-    """An ASCII value without padding; '' where absent."""
-    value = elements.get(tag, b"")
-    return value.decode("latin-1").strip("\0 ") if isinstance(value, bytes) else ""
