@@ -7,6 +7,7 @@ Shapes are the `*Facts` of `contracts/index.py`. An RT plan has no field for its
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
