@@ -35,7 +35,7 @@ def content_opener(source_paths: Sequence[Path]) -> Opener:
     """Reads the objects from the export."""
 
     def read(rows: Sequence[Row]) -> Iterable[tuple[Row, Content]]:
-        windows = open_windows(source_paths, rows)
+        windows = open_windows(rows, source_paths)
         while True:
             try:
                 row, window = next(windows)

@@ -61,13 +61,13 @@ def read_dataset(source_paths: Sequence[Path], row: Row, *, stop_before_pixels: 
     ------
     DataError: it is gone, or cannot be read; carries the finding.
     """
-    for _, data_set in open_many(source_paths, [row], stop_before_pixels=stop_before_pixels):
+    for _, data_set in open_many([row], source_paths, stop_before_pixels=stop_before_pixels):
         return data_set
     raise _gone(row)
 
 
 def open_many(
-    source_paths: Sequence[Path], rows: Iterable[Row], *, stop_before_pixels: bool = False
+    rows: Iterable[Row], source_paths: Sequence[Path], *, stop_before_pixels: bool = False
 ) -> Iterator[tuple[Row, pydicom.Dataset]]:
     """(row, data set) of every row, each file or archive opened once; by file, then as stored in it.
 
@@ -75,7 +75,7 @@ def open_many(
     ------
     DataError: one of them is gone, or cannot be read; carries the finding.
     """
-    for row, window in open_windows(source_paths, rows):
+    for row, window in open_windows(rows, source_paths):
         try:
             data = b"".join(window.stream(0))
         except ArchiveReadError as error:
@@ -83,7 +83,7 @@ def open_many(
         yield row, dataset_of(data, row, stop_before_pixels=stop_before_pixels)
 
 
-def open_windows(source_paths: Sequence[Path], rows: Iterable[Row]) -> Iterator[tuple[Row, Window]]:
+def open_windows(rows: Iterable[Row], source_paths: Sequence[Path]) -> Iterator[tuple[Row, Window]]:
     """(row, bytes) of every row, each file or archive opened once; a window is valid until the next one is asked for.
 
     Raises

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from rtpipeline.contracts.findings import Finding
 from rtpipeline.contracts.index import SCAN_SCHEMA
 from rtpipeline.dicom.archives import ArchiveReadError, BombError, Refusals, Selection, everything
+from rtpipeline.dicom.duplicates import Opener, content_opener
 from rtpipeline.dicom.header import read_header
 from rtpipeline.dicom.objects import SourceFile
 from rtpipeline.dicom.scan_findings import (
@@ -57,6 +58,8 @@ class ScanResult:
     findings: list[Finding]
     counts: dict[str, Any]
     """files, bytes, archives, members, second_reads; objects by kind; not_dicom by kind of file"""
+    opener: Opener
+    """reads objects of the table again, for `duplicates.resolve`"""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def scan(
         "objects": {row["values"]: row["counts"] for row in sorted(kinds, key=lambda row: str(row["values"]))},
         "not_dicom": dict(sorted(state.not_dicom.items())),
     }
-    return ScanResult(table, findings_of(state.tally, secret), counts)
+    return ScanResult(table, findings_of(state.tally, secret), counts, content_opener(roots))
 
 
 class _Gathered:
