@@ -1,0 +1,118 @@
+"""Structure sets as tables: contours, regions of interest, and what is not closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rtpipeline.contracts.findings import Finding, finding
+from rtpipeline.dicom.rtstruct import Contour, Roi, StructureSet
+
+POINTS = pa.list_(pa.float64())
+
+CONTOUR_SCHEMA = pa.schema(
+    [("roi_number", pa.int64()), ("contour_index", pa.int32()), ("n_points", pa.int32()), ("points_xyz_mm", POINTS)]
+)
+"""`<set_id>.parquet`: one row for each closed contour; points flat, x y z of one after the other, patient LPS in mm."""
+
+OTHER_SCHEMA = pa.schema(
+    [
+        ("roi_number", pa.int64()),
+        ("contour_index", pa.int32()),
+        ("geometric_type", pa.string()),
+        ("n_points", pa.int32()),
+        ("points_xyz_mm", POINTS),
+    ]
+)
+"""`<set_id>.points.parquet`: POINT and open contours."""
+
+ROI_SCHEMA = pa.schema(
+    [
+        ("roi_number", pa.int64()),
+        ("occurrence", pa.int32()),  # 1, 2, ... where the number stands more than once in the set; else null
+        ("roi_name", pa.string()),
+        ("roi_type", pa.string()),
+        ("algorithm", pa.string()),
+        ("frame_hash", pa.string()),
+        ("n_closed", pa.int32()),
+        ("n_point", pa.int32()),
+        ("n_open", pa.int32()),
+        ("status", pa.string()),
+        ("display_color", pa.list_(pa.int16())),
+    ]
+)
+"""`<set_id>.rois.parquet`: one row for each item of StructureSetROISequence."""
+
+
+def write_structure_set(
+    folder: Path, set_id: str, structures: StructureSet, hash_of: Callable[[str], str | None]
+) -> None:
+    """Write the three tables of a structure set below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(_contour_table(structures.closed, CONTOUR_SCHEMA), folder / f"{set_id}.parquet")
+    pq.write_table(_contour_table(structures.other, OTHER_SCHEMA), folder / f"{set_id}.points.parquet")
+    pq.write_table(
+        pa.Table.from_pylist(_roi_rows(structures.rois, hash_of), schema=ROI_SCHEMA), folder / f"{set_id}.rois.parquet"
+    )
+
+
+def _contour_table(contours: Sequence[Contour], schema: pa.Schema) -> pa.Table:
+    counts = np.array([len(c.points_xyz_mm) for c in contours], np.int32)
+    flat = np.concatenate([c.points_xyz_mm.ravel() for c in contours]) if contours else np.empty(0)
+    ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64) * 3]).astype(np.int32)
+    columns = {
+        "roi_number": pa.array([c.roi_number for c in contours], pa.int64()),
+        "contour_index": pa.array([c.contour_index for c in contours], pa.int32()),
+        "geometric_type": pa.array([c.geometric_type for c in contours], pa.string()),
+        "n_points": pa.array(counts, pa.int32()),
+        "points_xyz_mm": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(flat, pa.float64())),
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _roi_rows(rois: Sequence[Roi], hash_of: Callable[[str], str | None]) -> list[dict[str, Any]]:
+    seen: dict[int, int] = {}
+    rows = []
+    for roi in rois:
+        seen[roi.roi_number] = seen.get(roi.roi_number, 0) + 1
+        rows.append(
+            {
+                "roi_number": roi.roi_number,
+                "occurrence": seen[roi.roi_number] if roi.status == "number_reused" else None,
+                "roi_name": roi.roi_name,
+                "roi_type": roi.roi_type,
+                "algorithm": roi.algorithm,
+                "frame_hash": hash_of(roi.frame_uid),
+                "n_closed": roi.n_closed,
+                "n_point": roi.n_point,
+                "n_open": roi.n_open,
+                "status": roi.status,
+                "display_color": list(roi.display_color) if roi.display_color else None,
+            }
+        )
+    return rows
+
+
+def frame_findings(
+    set_id: str, structures: StructureSet, image_frame: str | None, hash_of: Callable[[str], str | None], linked: bool
+) -> list[Finding]:
+    """SS_FOR_MISMATCH when drawn structures lie in another frame of reference than their image.
+
+    Parameters
+    ----------
+    image_frame: hash of the image's frame of reference; None without image.
+    linked: a registration ties the image's frame to others.
+    """
+    drawn = [r for r in structures.rois if r.n_closed and r.frame_uid]
+    elsewhere = [r for r in drawn if image_frame and hash_of(r.frame_uid) != image_frame]
+    if not elsewhere:
+        return []
+    measured = f"{len(elsewhere)} of {len(drawn)} structures in another frame of reference than the image"
+    if linked:
+        return [finding("SS_FOR_MISMATCH", set_id, f"{measured}; a registration links them", severity="W")]
+    return [finding("SS_FOR_MISMATCH", set_id, measured)]
