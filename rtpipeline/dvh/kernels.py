@@ -28,7 +28,7 @@ FULL_SHARE = 1.0 - 1e-9
 """A cell with at least this share is covered whole; its moments are those of a box."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _lower_plane(offsets: Array, t: float, hint: int) -> int:
     """Index of the plane below offset t, walking from the previous answer; clamped to the first and last gap."""
     k = hint
@@ -39,12 +39,12 @@ def _lower_plane(offsets: Array, t: float, hint: int) -> int:
     return k
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _lower_index(position: float, n: int) -> int:
     return min(max(int(np.floor(position)), 0), n - 2)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def linear_dose(
     dose: Array, offsets: Array, k: int, t: float, row: float, column: float
 ) -> tuple[float, float, float, float]:
@@ -71,7 +71,7 @@ def linear_dose(
     return f0 + by_column * c, (low + (high - low) * c) / gap, by_row, by_column
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _is_known(known: Bools, offsets: Array, k: int, t: float, row: float, column: float) -> bool:
     """Whether every voxel that takes part in the interpolation is known."""
     j, i = _lower_index(row, known.shape[1]), _lower_index(column, known.shape[2])
@@ -85,7 +85,7 @@ def _is_known(known: Bools, offsets: Array, k: int, t: float, row: float, column
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _overlap(position: float, width: float, low: float, high: float) -> tuple[float, float]:
     """Share of the interval of this width about position that lies in [low, high], and the middle of that part."""
     begin, end = max(position - 0.5 * width, low), min(position + 0.5 * width, high)
@@ -96,7 +96,7 @@ def _overlap(position: float, width: float, low: float, high: float) -> tuple[fl
     return (end - begin) / width, 0.5 * (begin + end)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def sample_cells(
     edges: Array,
     edge_starts: Ints,
@@ -190,7 +190,7 @@ def sample_cells(
     return samples[:n].copy(), unknown
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def surface_extremes(
     points: Array,
     contour_starts: Ints,
@@ -238,7 +238,7 @@ def surface_extremes(
     return least, greatest
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def node_extremes(
     edges: Array,
     edge_starts: Ints,
