@@ -8,7 +8,7 @@ from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.organize.courses import CourseDraft, is_scout
 from rtpipeline.organize.covariates import contrast
 from rtpipeline.organize.objects import ScanObject
-from rtpipeline.organize.structure_sets import Binding, drawn_on, frames_of
+from rtpipeline.organize.structure_sets import Binding, drawing_ground, frames_of
 
 NEEDS_IMAGE = ("planned", "structures_only", "structures_and_dose")
 FOUR_D_CLASSES = {"ct_4d_phase": "phases", "ct_4d_average": "averages", "ct_mip": "projections"}
@@ -108,7 +108,7 @@ def _about_structure_sets(draft: CourseDraft, ids: dict[int, str]) -> Iterator[F
     rivals: dict[object, list[ScanObject]] = {}
     for one in draft.of("rtstruct"):
         binding = draft.bindings[one.number]
-        rivals.setdefault(drawn_on(one, binding), []).append(one)
+        rivals.setdefault(drawing_ground(one, binding), []).append(one)
         yield from _about_binding(draft, ids, one, binding)
     for sets in rivals.values():
         if len(sets) > 1:
@@ -119,7 +119,8 @@ def _about_structure_sets(draft: CourseDraft, ids: dict[int, str]) -> Iterator[F
 
 def _about_binding(draft: CourseDraft, ids: dict[int, str], one: ScanObject, binding: Binding) -> Iterator[Finding]:
     name = ids[one.number]
-    stated = f"{binding.referenced} images referenced" if binding.names_images else "no image referenced"
+    stated = f"{binding.referenced} images referenced" if binding.referenced else "a series referenced"
+    stated = f"{stated}, none in the export" if binding.names_images else "no image referenced"
     if binding.link == "images":
         if binding.present < binding.referenced:
             yield finding(
@@ -134,7 +135,7 @@ def _about_binding(draft: CourseDraft, ids: dict[int, str], one: ScanObject, bin
             yield finding(
                 "SS_REFERENCES_OTHER_SERIES",
                 name,
-                f"{stated}, none in the export; other images of the referenced series are",
+                f"{stated}; other images of the referenced series are",
                 severity="W",
                 action=f"bound to {ids.get(binding.part or -1, 'that series')}",
             )
@@ -142,7 +143,7 @@ def _about_binding(draft: CourseDraft, ids: dict[int, str], one: ScanObject, bin
         yield finding(
             "SS_REFERENCES_OTHER_SERIES",
             name,
-            f"{stated}, none in the export; one volume lies in the same frame of reference",
+            f"{stated}; its contours lie on the slices of one image of its frame of reference",
             severity="W",
             action=f"bound to {ids.get(binding.part or -1, 'it')}",
         )
@@ -150,7 +151,7 @@ def _about_binding(draft: CourseDraft, ids: dict[int, str], one: ScanObject, bin
         yield finding(
             "SS_REFERENCES_OTHER_SERIES",
             name,
-            f"{stated}, none in the export",
+            stated,
             severity="E" if draft.volumes else "W",
             action="bound to no image; its DVH needs none",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rtpipeline.contracts.manifests import CourseKind
@@ -116,19 +116,23 @@ def is_scout(part: ScanObject) -> bool:
 def draft_course(
     things: Sequence[ScanObject],
     hits: ImageHits,
-    patient_images: Mapping[int, ScanObject],
     manifest: Sequence[ManifestRow],
+    *,
+    conflict: str = "",
+    weak: Sequence[str] = (),
 ) -> CourseDraft:
-    """Decide what a course consists of.
+    """Decide what a course consists of: which plans count, which image each structure set lies on, what is planned on.
 
     Parameters
     ----------
-    patient_images: all image parts of the patient that a structure set of this course may be bound to.
+    conflict: in what its objects disagree about the patient; '' when they agree.
+    weak: rules weaker than a reference or a date that joined its objects.
     """
-    draft = CourseDraft({t.number: t for t in things})
+    things = sorted(things, key=lambda t: t.number)
+    draft = CourseDraft({t.number: t for t in things}, conflict, list(weak))
     plans, sets = draft.of("rtplan"), draft.of("rtstruct")
     draft.choices = choose_plans(plans, manifest)
-    draft.bindings = bind_images(sets, patient_images, hits)
+    draft.bindings = bind_images(sets, {t.number: t for t in things if t.kind == "image"}, hits)
     rank: dict[str, int] = {}
     for plan in plans:
         uid = plan.facts.get("structure_set_uid")

@@ -20,12 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rtpipeline.organize.columns import Coded, coded
+from rtpipeline.organize.slice_planes import SlicePlanes
 
 UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)+")
 RT_KINDS = ("rtstruct", "rtplan", "rtdose", "reg", "rtrecord", "rtimage", "seg")
 CONTENT_ORDER = ("sop_instance_uid", "header_sha256", "content_sha256", "size", "path", "member", "source")
 ISSUER_MARK = "^^^"
 """Between PatientID and issuer in `patient_key`, as in an HL7 CX."""
+LATER_COPY_DAYS = 90
+"""A study is made within this time; ContentDate of a derived image is that of its making."""
 UNKNOWN_DATE = 10**9
 """Sorts objects without a date last."""
 
@@ -96,6 +99,7 @@ class ImagePart:
     split_from_series: bool
     split_by: str
     """'' for a whole series; else the attribute that tells the parts of the series apart"""
+    planes: SlicePlanes | None = None
 
 
 def is_uid(text: str) -> bool:
@@ -111,6 +115,13 @@ def ordinal(text: str) -> int | None:
         return dt.date(int(text[:4]), int(text[4:6]), int(text[6:])).toordinal()
     except ValueError:
         return None
+
+
+def shown_on(day: int | None, study_day: int | None) -> int | None:
+    """The day of an image slice: that of its study where the other date is of a later copy (a resampled image, say)."""
+    if day is None or study_day is None:
+        return study_day if day is None else day
+    return study_day if day - study_day > LATER_COPY_DAYS else day
 
 
 def plain_name(text: str) -> str:

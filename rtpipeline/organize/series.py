@@ -22,6 +22,7 @@ from rtpipeline.organize.objects import (
     common_fields,
     identity_at,
     ordinal,
+    shown_on,
     uid_order,
 )
 from rtpipeline.organize.separate import (
@@ -31,6 +32,7 @@ from rtpipeline.organize.separate import (
     separate_repeats,
     separate_spacings,
 )
+from rtpipeline.organize.slice_planes import SlicePlanes
 
 ORIENTATION_TOLERANCE = 2e-3
 """Of direction cosines (0.1 degree) and of pixel spacing (mm) within one stack; vendors write 4 to 6 digits."""
@@ -55,6 +57,10 @@ class _Stacks:
     rows: np.ndarray
     series: np.ndarray
     stack: np.ndarray
+    origin_mm: np.ndarray
+    orientation: np.ndarray
+    spacing_mm: np.ndarray
+    shape_rc: np.ndarray
     position_mm: np.ndarray
     thickness_mm: np.ndarray
     localizer: np.ndarray
@@ -98,11 +104,13 @@ def _stacks(columns: ObjectColumns, rows: np.ndarray) -> _Stacks:
     taken = pa.array(rows)
     orientation = vectors(columns.values("orientation").take(taken), 6)
     spacing = vectors(columns.values("pixel_spacing").take(taken), 2)
-    position = vectors(columns.values("position").take(taken), 3)
+    origin = vectors(columns.values("position").take(taken), 3)
     stack = combined(group, _alike(group, np.hstack([orientation, spacing])))
     normal = np.cross(orientation[:, :3], orientation[:, 3:])
-    position_mm = np.einsum("ij,ij->i", position, normal)
-    return _Stacks(rows, series, stack, position_mm, columns.number("slice_thickness")[rows], localizer)
+    position_mm = np.einsum("ij,ij->i", origin, normal)
+    shape = np.stack([columns.number("rows")[rows], columns.number("columns")[rows]], axis=1)
+    thickness = columns.number("slice_thickness")[rows]
+    return _Stacks(rows, series, stack, origin, orientation, spacing, shape, position_mm, thickness, localizer)
 
 
 def _alike(group: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -222,8 +230,7 @@ def _described(
         if not stacks.localizer[members[0]]:
             largest[series] = max(largest.get(series, 0), len(members))
     identities = _identities(columns, stacks.rows, combined(part))
-    days = {code: ordinal(word) for code, word in enumerate(columns.text("date").words)}
-    date_codes = columns.text("date").codes
+    days = _days(columns, stacks.rows)
     found = []
     for number, members in enumerate(groups):
         rows = stacks.rows[members]
@@ -236,7 +243,7 @@ def _described(
             and len(members) <= max(SCOUT_SLICES, SCOUT_FRACTION * main)
         )
         fields = common_fields(columns, row, identities[number])
-        known = [d for c in np.unique(date_codes[rows]).tolist() if (d := days[c]) is not None]
+        known = days[members][np.isfinite(days[members])]
         found.append(
             ScanObject(
                 number=first_number + number,
@@ -244,7 +251,7 @@ def _described(
                 uid=columns.at("series_uid", row),
                 order=uid_order(columns.at("sop_instance_uid", row)),
                 rows=rows,
-                **{**fields, "day": min(known) if known else None},
+                **{**fields, "day": int(known.min()) if len(known) else None},
                 image=ImagePart(
                     modality=modality_of(columns.at("sop_class_uid", row), columns.at("modality", row)),
                     image_class="localizer" if scout or split_by.get(original) == "left_over" else "",
@@ -257,10 +264,25 @@ def _described(
                     separable=original not in unseparable,
                     split_from_series=parts_of[series] > 1,
                     split_by=split_by.get(original, ""),
+                    planes=SlicePlanes.of(
+                        stacks.origin_mm[members],
+                        stacks.orientation[members[0]],
+                        stacks.spacing_mm[members[0]],
+                        *stacks.shape_rc[members[0]].tolist(),
+                    ),
                 ),
             )
         )
     return found
+
+
+def _days(columns: ObjectColumns, rows: np.ndarray) -> np.ndarray:
+    """(n,) ordinal of the day of each slice, NaN where unknown."""
+    date, study = columns.text("date"), columns.text("study_date")
+    pairs = combined(date.codes[rows], study.codes[rows])
+    _, first = np.unique(pairs, return_index=True)
+    found = [shown_on(ordinal(date.at(int(r))), ordinal(study.at(int(r)))) for r in rows[first]]
+    return np.array([np.nan if day is None else day for day in found])[pairs]
 
 
 def _identities(columns: ObjectColumns, rows: np.ndarray, part: np.ndarray) -> list[tuple[Identity, ...]]:

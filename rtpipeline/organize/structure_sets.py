@@ -6,8 +6,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from rtpipeline.organize.components import ImageHits, referenced_series
 from rtpipeline.organize.objects import ScanObject, is_uid, texts
+from rtpipeline.organize.slice_planes import drawn_on, misfit_mm
 
 ImageLink = Literal["series", "images", "frame_of_reference", "none"]
 VOLUME_RANK = {"ct": 0, "ct_4d_average": 1, "ct_4d_phase": 2, "cbct": 3, "ct_mip": 4, "mr": 5, "pt": 6, "localizer": 7}
@@ -44,7 +47,8 @@ def bind_images(
 ) -> dict[int, Binding]:
     """The image of each structure set, among the image parts of its patient.
 
-    By the images it references, else by the series; by the frame of reference only where exactly one volume lies in it.
+    By the images it references, else by the series; by the frame of reference only where its contours lie on the
+    slices of exactly one volume of that frame.
     """
     return {s.number: _binding(s, parts, hits) for s in structure_sets}
 
@@ -63,9 +67,10 @@ def _binding(one: ScanObject, parts: Mapping[int, ScanObject], hits: ImageHits) 
         return Binding(min(of_series, key=volume_order).number, "series", referenced, 0, names_images)
     frames = frames_of(one)
     of_frame = sorted((p for p in volumes if p.frame_uid in frames), key=volume_order)
-    first_kind = [p for p in of_frame if volume_order(p)[0] == volume_order(of_frame[0])[0]]
-    if len(first_kind) == 1:
-        return Binding(first_kind[0].number, "frame_of_reference", referenced, 0, names_images)
+    points = np.array(one.facts.get("contour_points") or [], dtype=float).reshape(-1, 3)
+    fitting = drawn_on([misfit_mm(p.image.planes, points) for p in of_frame if p.image is not None])
+    if fitting is not None:
+        return Binding(of_frame[fitting].number, "frame_of_reference", referenced, 0, names_images)
     return Binding(None, "none", referenced, 0, names_images)
 
 
@@ -80,11 +85,11 @@ def primary_sets(
     """
     groups: dict[Hashable, list[ScanObject]] = {}
     for one in structure_sets:
-        groups.setdefault(drawn_on(one, bindings[one.number]), []).append(one)
+        groups.setdefault(drawing_ground(one, bindings[one.number]), []).append(one)
     return {min(group, key=lambda s: _precedence(s, plan_rank)).number for group in groups.values()}
 
 
-def drawn_on(one: ScanObject, binding: Binding) -> Hashable:
+def drawing_ground(one: ScanObject, binding: Binding) -> Hashable:
     """What makes structure sets rivals: the image, or the absent series, frame or set they were drawn on."""
     if binding.part is not None:
         return ("part", binding.part)
