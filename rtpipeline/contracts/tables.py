@@ -205,6 +205,10 @@ TPS_DVH = Table(
         Column("dmean_gy", "float64", "Gy", "from the curve"),
         Column("dose_gy", "list<float64>", "Gy", "dose levels"),
         Column("cumulative_volume_cc", "list<float64>", "cc", "volume at or above the level"),
+        Column("written_min", "float64", "", "DVHMinimumDose as written; some systems write percent of the prescription"),
+        Column("written_max", "float64", "", "DVHMaximumDose as written"),
+        Column("written_mean", "float64", "", "DVHMeanDose as written"),
+        Column("written_units", "string", "", "DoseUnits and DVHVolumeUnits of the curve"),
         *PROVENANCE,
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.manifests import Course
-from rtpipeline.dicom.open import open_many, read_dataset
+from rtpipeline.dicom.open import open_many
 from rtpipeline.errors import DataError
 from rtpipeline.execution.context import StageContext
 from rtpipeline.store.identity import keyed_hash
@@ -95,14 +95,14 @@ def open_objects(context: StageContext, rows: Sequence[Row]) -> Iterator[tuple[s
     """
     left = {row["object_id"]: row for row in rows}
     try:
-        for row, data_set in open_many(context.sources, rows):
+        for row, data_set in open_many(rows, context.sources):
             left.pop(row["object_id"])
             yield row["object_id"], data_set
     except DataError:
         for object_id, row in left.items():
             try:
-                data_set = read_dataset(context.sources, row)
+                data_sets = [data_set for _, data_set in open_many([row], context.sources)]
             except DataError as error:
                 context.report(*error.findings)
                 continue
-            yield object_id, data_set
+            yield object_id, data_sets[0]

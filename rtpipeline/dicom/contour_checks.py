@@ -1,0 +1,89 @@
+"""What can be said of contours without an image: in a plane, enclosing an area, written twice, one inside another."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtpipeline.geometry.polygon import ContourQuality, contour_quality, fit_plane
+
+Array = NDArray[np.float64]
+
+SAME_PLANE_MM = 1e-2
+"""Contours this close along the normal lie in one plane (coordinates are written with two to four decimals)."""
+
+
+def _across(points_xyz_mm: Array) -> int | None:
+    """The axis 0, 1 or 2 along which all points are the same, as nearly all contours have one; None: oblique."""
+    flat = np.flatnonzero(np.ptp(points_xyz_mm, axis=0) == 0.0)
+    return int(flat[-1]) if len(flat) else None
+
+
+def _plane_axes(normal: Array) -> Array:
+    """(2, 3) unit vectors across a normal."""
+    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
+    first = np.cross(normal, helper)
+    first /= np.linalg.norm(first)
+    return np.stack([first, np.cross(normal, first)])
+
+
+def plane_residual_mm(points_xyz_mm: Array) -> float:
+    """Largest distance of the (n, 3) points from the plane that fits them best."""
+    return 0.0 if _across(points_xyz_mm) is not None else fit_plane(points_xyz_mm).residual_mm
+
+
+def quality(points_xyz_mm: Array) -> ContourQuality:
+    """Different points, area and self-crossings of a closed contour of (n >= 3, 3) points, in its own plane."""
+    axis = _across(points_xyz_mm)
+    if axis is not None:
+        return contour_quality(np.delete(points_xyz_mm, axis, axis=1))
+    plane = fit_plane(points_xyz_mm)
+    return contour_quality((points_xyz_mm - plane.centre_xyz_mm) @ _plane_axes(plane.normal).T)
+
+
+def repeated(polygons: list[Array]) -> set[int]:
+    """Indices of polygons whose points were all given before, in the same order or backwards.
+
+    By the even-odd rule a contour that is written twice would erase itself.
+    """
+    seen: set[bytes] = set()
+    copies = set()
+    for index, points in enumerate(polygons):
+        forward, backward = points.tobytes(), np.ascontiguousarray(points[::-1]).tobytes()
+        if forward in seen or backward in seen:
+            copies.add(index)
+        seen.add(forward)
+    return copies
+
+
+def count_inner(polygons: list[Array]) -> int:
+    """Number of polygons that lie inside another one of the same plane (holes, and islands within holes)."""
+    if len(polygons) < 2:
+        return 0
+    lower = np.array([points.min(axis=0) for points in polygons])
+    upper = np.array([points.max(axis=0) for points in polygons])
+    inner = 0
+    for i, points in enumerate(polygons):
+        around = (lower <= lower[i] + SAME_PLANE_MM).all(axis=1) & (upper >= upper[i] - SAME_PLANE_MM).all(axis=1)
+        around[i] = False
+        inner += any(_holds(polygons[j], points[0]) for j in np.flatnonzero(around))
+    return inner
+
+
+def _holds(polygon_xyz_mm: Array, point_xyz_mm: Array) -> bool:
+    """Whether a point lies in a polygon's plane and inside it (even-odd)."""
+    axis = _across(polygon_xyz_mm)
+    if axis is not None:
+        distance = abs(float(point_xyz_mm[axis] - polygon_xyz_mm[0, axis]))
+        polygon, point = np.delete(polygon_xyz_mm, axis, axis=1), np.delete(point_xyz_mm, axis)
+    else:
+        plane = fit_plane(polygon_xyz_mm)
+        axes = _plane_axes(plane.normal)
+        distance = abs(float((point_xyz_mm - plane.centre_xyz_mm) @ plane.normal))
+        polygon, point = (polygon_xyz_mm - plane.centre_xyz_mm) @ axes.T, axes @ (point_xyz_mm - plane.centre_xyz_mm)
+    if distance > SAME_PLANE_MM:
+        return False
+    (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
+    spans = (y0 > point[1]) != (y1 > point[1])
+    crossing_x = x0[spans] + (point[1] - y0[spans]) * (x1[spans] - x0[spans]) / (y1[spans] - y0[spans])
+    return bool(np.count_nonzero(crossing_x > point[0]) % 2)

@@ -1,0 +1,1 @@
+"""Which dose objects make which dose, and sums of dose grids."""

@@ -1,0 +1,171 @@
+"""What was, or is to be, delivered in a course of several plans. Pure: a table of rules, the first that holds decides.
+
+| evidence, of every selected plan | total | dose_basis |
+|---|---|---|
+| one plan | its own dose; no row of its own | |
+| brachytherapy beside external beams | none: never added physically | |
+| a MULTI_PLAN dose of exactly these plans | that dose | `multi_plan` |
+| manifest: fractions delivered | sum of plan x delivered / planned | `phase_sum`; `delivered_fractions` for a part |
+| records: fractions 1 .. n completed, none missing | as above | as above |
+| ties as CONCURRENT between all of them | sum of all | `concurrent_plans` |
+| anything else | none; each plan keeps its row, `ambiguous` | |
+
+Dates, labels and prescriptions prove nothing: 16 Gy in 8 fractions after 50 Gy in 25 is a boost, or a replan of the
+last 8 fractions. They only choose the words of the finding. A total needs the dose of every plan with weight above 0,
+one dose type and one frame of reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+TotalStatus = Literal["single_plan", "ok", "ambiguous", "partial", "none"]
+
+
+@dataclass(frozen=True)
+class PlanEvidence:
+    """What is known of one selected plan.
+
+    concurrent: selected plans that it or they name CONCURRENT. replaces: plans it names PREDECESSOR or ALTERNATIVE.
+    manifest_fractions: delivered by the manifest. recorded_fractions: numbers of the fractions that treatment records
+    call completed; interrupted: one was not, or has no number.
+    targets: ROI numbers of its target levels, with the structure set's id.
+    """
+
+    plan_id: str
+    has_dose: bool
+    brachy: bool
+    dose_type: str
+    frame: str
+    fractions_planned: int | None
+    groups: int
+    manifest_fractions: int | None = None
+    recorded_fractions: frozenset[int] = frozenset()
+    interrupted: bool = False
+    concurrent: frozenset[str] = frozenset()
+    replaces: frozenset[str] = frozenset()
+    targets: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class CourseTotal:
+    """status: of the course's total dose. weights: part of each plan's planned dose that enters the sum.
+
+    rtdose_id: the MULTI_PLAN object that is the total. code: finding to report, '' for none.
+    """
+
+    status: TotalStatus
+    reason: str = ""
+    basis: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    rtdose_id: str = ""
+    code: str = ""
+
+
+def decide_total(plans: Sequence[PlanEvidence], multi_plan: Mapping[str, frozenset[str]]) -> CourseTotal:
+    """How the selected plans of a course add up.
+
+    Parameters
+    ----------
+    plans: the selected plans.
+    multi_plan: usable MULTI_PLAN doses: rtdose id to the plans that it names (unknown ones included).
+    """
+    if not plans:
+        return CourseTotal("none", "no selected plan")
+    if len(plans) == 1:
+        if plans[0].has_dose:
+            return CourseTotal("single_plan")
+        return CourseTotal("none", "the plan has no dose")
+    if len({p.brachy for p in plans}) > 1:
+        return CourseTotal(
+            "partial", "brachytherapy and external beams are never added physically", code="COURSE_BOOST"
+        )
+    every = frozenset(p.plan_id for p in plans)
+    whole = sorted(i for i, named in multi_plan.items() if named == every)
+    if whole:
+        if len(whole) > 1:
+            return CourseTotal("ambiguous", f"{len(whole)} MULTI_PLAN doses of the same plans", code="DOSE_MULTI_PLAN")
+        return CourseTotal(
+            "ok", "MULTI_PLAN dose of all selected plans", "multi_plan", dict.fromkeys(every, 1.0), whole[0]
+        )
+    for weigh in (_by_manifest, _by_records, _by_concurrence):
+        found = weigh(plans)
+        if found is not None:
+            return _checked(plans, found)
+    return _ambiguous(plans)
+
+
+def _delivered(plans: Sequence[PlanEvidence], delivered: Mapping[str, int], source: str) -> CourseTotal | None:
+    """Weights from delivered fractions; None where a plan's own number of fractions cannot carry them."""
+    weights = {}
+    for plan in plans:
+        planned, given = plan.fractions_planned, delivered[plan.plan_id]
+        if not planned or given > planned or (plan.groups > 1 and 0 < given < planned):
+            return None
+        weights[plan.plan_id] = given / planned
+    whole = all(weight in (0.0, 1.0) for weight in weights.values())
+    counts = ", ".join(f"{p.plan_id} {delivered[p.plan_id]} of {p.fractions_planned}" for p in plans)
+    return CourseTotal("ok", f"{source}: {counts}", "phase_sum" if whole else "delivered_fractions", weights)
+
+
+def _by_manifest(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
+    stated = {p.plan_id: p.manifest_fractions for p in plans if p.manifest_fractions is not None}
+    return _delivered(plans, stated, "manifest") if len(stated) == len(plans) else None
+
+
+def _by_records(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
+    """Records count only when each plan's fractions run from 1 without a gap: a gap is a record not exported."""
+    counts = {}
+    for plan in plans:
+        seen = plan.recorded_fractions
+        if not seen or plan.interrupted or seen != frozenset(range(1, len(seen) + 1)) or plan.groups > 1:
+            return None
+        counts[plan.plan_id] = len(seen)
+    return _delivered(plans, counts, "treatment records")
+
+
+def _by_concurrence(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
+    """CONCURRENT: parts of one conceptual plan, applied in parallel in one phase (PS3.3 C.8.8.9)."""
+    ties = {p.plan_id: set(p.concurrent) for p in plans}
+    for plan in plans:
+        for other in plan.concurrent & ties.keys():
+            ties[other].add(plan.plan_id)
+    reached, waiting = {plans[0].plan_id}, [plans[0].plan_id]
+    while waiting:
+        new = ties[waiting.pop()] & ties.keys() - reached
+        reached |= new
+        waiting += sorted(new)
+    if reached != ties.keys():
+        return None
+    return CourseTotal("ok", "plans reference each other as CONCURRENT", "concurrent_plans", dict.fromkeys(ties, 1.0))
+
+
+def _checked(plans: Sequence[PlanEvidence], total: CourseTotal) -> CourseTotal:
+    """The total, unless a part of it has no dose, another dose type or another frame of reference."""
+    parts = [p for p in plans if total.weights[p.plan_id] > 0]
+    without = [p.plan_id for p in parts if not p.has_dose]
+    if without:
+        return CourseTotal("partial", f"{total.reason}; no dose of {', '.join(without)}", code="COURSE_BOOST")
+    if len({p.dose_type for p in parts}) > 1:
+        return CourseTotal("partial", f"{total.reason}; dose types differ", code="DOSE_TYPE_EFFECTIVE")
+    if len({p.frame for p in parts}) > 1 or not parts or not parts[0].frame:
+        return CourseTotal("partial", f"{total.reason}; frames of reference differ", code="REG_MISSING")
+    return total
+
+
+def _ambiguous(plans: Sequence[PlanEvidence]) -> CourseTotal:
+    """No evidence: COURSE_BOOST where the targets differ and no plan derives from another, else COURSE_REPLAN."""
+    names = ", ".join(f"{p.plan_id} {p.fractions_planned or '?'} fractions" for p in plans)
+    derived = any(p.replaces for p in plans)
+    apart = all(p.targets for p in plans) and len(frozenset().union(*(p.targets for p in plans))) == sum(
+        len(p.targets) for p in plans
+    )
+    boost = apart and not derived
+    why = "targets differ" if boost else ("one derives from another" if derived else "same or unknown targets")
+    return CourseTotal(
+        "ambiguous",
+        f"{len(plans)} plans ({names}), {why}; no delivered fractions of all of them",
+        code="COURSE_BOOST" if boost else "COURSE_REPLAN",
+    )

@@ -1,0 +1,194 @@
+"""Stage prepare_rt: structure sets, doses in Gy, plan facts, registrations and treatment records of a course.
+
+Reads the RT objects once, decides which dose objects make which dose, and writes tables without original identifiers.
+No later stage opens the original DICOM.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtpipeline.contracts.tables import FRACTIONS, TPS_DVH
+from rtpipeline.dicom.registration import Registration, parse_registration
+from rtpipeline.dicom.rtdose import parse_rtdose
+from rtpipeline.dicom.rtplan import parse_rtplan
+from rtpipeline.dicom.rtrecord import parse_rtrecord
+from rtpipeline.dicom.rtstruct import StructureSet, parse_rtstruct
+from rtpipeline.execution.context import StageContext, StageOutcome
+from rtpipeline.prepare.rt_course import (
+    CourseDoses,
+    CourseObjects,
+    course_dose_entry,
+    course_doses,
+    structure_links,
+)
+from rtpipeline.prepare.rt_doses import MadeDose
+from rtpipeline.prepare.rt_inputs import RtInputs, open_objects, rt_inputs
+from rtpipeline.prepare.rt_plans import plan_facts, plan_findings
+from rtpipeline.prepare.rt_records import fraction_rows, tps_dvh_rows
+from rtpipeline.prepare.rt_structures import frame_findings, write_structure_set
+
+log = logging.getLogger(__name__)
+
+
+def run(context: StageContext) -> StageOutcome:
+    """Prepare the RT objects of a course; what is refused has a finding, and the rest goes on."""
+    inputs = rt_inputs(context, context.course())
+    if not inputs.rows:
+        return StageOutcome(status="not_applicable", reason="no RT objects")
+    structures = _structure_sets(context, inputs)
+    objects = _parse(context, inputs, structures)
+    _write_plans(context, inputs, objects)
+    decided = course_doses(objects)
+    context.report(*decided.ledger.findings)
+    _write_doses(context, inputs, objects, decided)
+    _write_records(context, inputs, objects, decided)
+    return StageOutcome(
+        counts={
+            "structure_sets": len(structures),
+            "plans": len(objects.plans),
+            "dose_objects": len(objects.doses),
+            "doses": len(decided.made),
+            "records": len(inputs.of("rtrecord")),
+        }
+    )
+
+
+def _structure_sets(context: StageContext, inputs: RtInputs) -> dict[str, frozenset[str]]:
+    """Write every structure set; gives the frames of reference of each one's contours (original UIDs)."""
+    course = inputs.course
+    images = {i.image_id: i for i in course.images}
+    refs = {s.structure_set_id: s for s in course.structure_sets}
+    registered = bool(inputs.of("reg"))
+    frames = {}
+    for set_id, data_set in open_objects(context, inputs.of("rtstruct")):
+        parsed = parse_rtstruct(data_set, set_id)
+        context.report(*parsed.findings)
+        image = images.get(refs[set_id].image_id or "") if set_id in refs else None
+        context.report(*frame_findings(set_id, parsed, image.frame_hash if image else None, inputs.hash_of, registered))
+        write_structure_set(context.out / "structure_sets", set_id, parsed, inputs.hash_of)
+        frames[set_id] = _frames(parsed)
+    return frames
+
+
+def _frames(parsed: StructureSet) -> frozenset[str]:
+    """Frames of the drawn structures; of the whole set where nothing is drawn."""
+    drawn = {r.frame_uid for r in parsed.rois if r.n_closed}
+    return frozenset(drawn - {""}) if drawn else frozenset(parsed.frame_uids)
+
+
+def _parse(context: StageContext, inputs: RtInputs, set_frames: dict[str, frozenset[str]]) -> CourseObjects:
+    """Plans, doses, registrations and records. The pixels of a dose stay as the file's bytes until they are needed."""
+    objects = CourseObjects(
+        course=inputs.course,
+        plans={},
+        doses={},
+        set_frames=set_frames,
+        uids={i: row["sop_instance_uid"] for i, row in inputs.rows.items()},
+    )
+    registrations: dict[str, Registration] = {}
+    rows = [row for kind in ("rtplan", "rtdose", "reg", "rtrecord") for row in inputs.of(kind)]
+    for object_id, data_set in open_objects(context, rows):
+        kind = inputs.rows[object_id]["kind"]
+        if kind == "rtplan":
+            objects.plans[object_id] = parse_rtplan(data_set, object_id)
+            context.report(*objects.plans[object_id].findings)
+        elif kind == "rtdose":
+            objects.doses[object_id] = parse_rtdose(data_set, object_id)
+            context.report(*objects.doses[object_id].findings)
+        elif kind == "reg":
+            registrations[object_id] = parse_registration(data_set, object_id)
+        else:
+            objects.delivered += parse_rtrecord(data_set, object_id)
+    objects.links = [link for _, r in sorted(registrations.items()) for link in r.links]
+    _write_registrations(context, inputs, registrations)
+    return objects
+
+
+def _write_registrations(context: StageContext, inputs: RtInputs, registrations: dict[str, Registration]) -> None:
+    entries = []
+    for reg_id, registration in sorted(registrations.items()):
+        facts = json.loads(inputs.rows[reg_id]["facts"] or "{}")
+        if facts.get("valid", True):  # organize has reported the others
+            context.report(*registration.findings)
+        entries.append(
+            {
+                "reg_id": reg_id,
+                "valid": bool(registration.links),
+                "problem": "; ".join(f.measured for f in registration.findings) or None,
+                "links": [
+                    {
+                        "from_frame_hash": inputs.hash_of(link.from_uid),
+                        "to_frame_hash": inputs.hash_of(link.to_uid),
+                        "matrix": link.matrix.tolist(),
+                        "identity": link.is_identity,
+                    }
+                    for link in registration.links
+                ],
+            }
+        )
+    _write_json(context.out / "registrations.json", entries)
+
+
+def _write_plans(context: StageContext, inputs: RtInputs, objects: CourseObjects) -> None:
+    entries = []
+    for ref in inputs.course.plans:
+        plan = objects.plans.get(ref.plan_id)
+        if plan is None:
+            continue
+        entries.append(plan_facts(ref, plan, inputs.hash_of, objects.plan_id_of))
+        if ref.selected:
+            context.report(*plan_findings(ref.plan_id, plan, inputs.course.manifest))
+    _write_json(context.out / "plans.json", entries)
+
+
+def _write_doses(context: StageContext, inputs: RtInputs, objects: CourseObjects, decided: CourseDoses) -> None:
+    entries = []
+    for dose in decided.made:
+        links, findings = structure_links(objects, dose)
+        context.report(*findings)
+        transforms = {objects.doses[i].spatial_transform for i in dose.rtdose_ids} - {"", "NONE"}
+        entries.append(course_dose_entry(dose, links, decided.total, inputs.hash_of(dose.frame), sorted(transforms)))
+        _write_volume(context.out / "doses" / dose.dose_id, dose)
+        log.info("%s %s: %s of %s", inputs.course.course_id, dose.dose_id, dose.basis, ", ".join(dose.rtdose_ids))
+    _write_json(context.out / "doses.json", entries)
+    _write_json(context.out / "dose_objects.json", [f for _, f in sorted(decided.ledger.fates.items())])
+    total = decided.total
+    _write_json(
+        context.out / "course_total.json",
+        {"status": total.status, "reason": total.reason or None, "dose_basis": total.basis or None,
+         "weights": dict(total.weights)},
+    )  # fmt: skip
+
+
+def _write_volume(folder: Path, dose: MadeDose) -> None:
+    """`dose.npy` (z, y, x) float32 Gy, `known.npy` where not all is known, `geometry.json`."""
+    folder.mkdir(parents=True)
+    np.save(folder / "dose.npy", dose.volume.dose_gy.astype(np.float32))
+    if dose.volume.known is not None:
+        np.save(folder / "known.npy", dose.volume.known)
+    _write_json(folder / "geometry.json", dose.volume.grid.to_json())
+
+
+def _write_records(context: StageContext, inputs: RtInputs, objects: CourseObjects, decided: CourseDoses) -> None:
+    common: dict[str, Any] = {
+        "cohort": context.cohort,
+        "patient_id": inputs.course.patient_id,
+        "course_id": inputs.course.course_id,
+        "stage_key": context.stage_key,
+    }
+    fractions = fraction_rows(objects, inputs.day_of, common)
+    if fractions:
+        FRACTIONS.write(FRACTIONS.frame(fractions), context.out / "fractions.parquet")
+    curves = tps_dvh_rows(objects, decided.made, common)
+    if curves:
+        TPS_DVH.write(TPS_DVH.frame(curves), context.out / "tps_dvh.parquet")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

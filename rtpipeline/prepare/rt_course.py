@@ -1,0 +1,293 @@
+"""The doses of a whole course: each plan's, those without a plan, the total, and the structure sets they apply to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rtpipeline.contracts.findings import Finding, finding
+from rtpipeline.contracts.manifests import Course, PlanRef
+from rtpipeline.dicom.registration import Link
+from rtpipeline.dicom.rtdose import RtDose
+from rtpipeline.dicom.rtplan import RtPlan
+from rtpipeline.dicom.rtrecord import Delivered
+from rtpipeline.dose.accumulate import accumulate
+from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
+from rtpipeline.dose.summation import TERMS
+from rtpipeline.prepare.rt_doses import DoseLedger, MadeDose, dose_object, dose_without_plan, grid_of, plan_doses
+from rtpipeline.prepare.rt_plans import prescribed, scope_of
+
+
+@dataclass
+class CourseObjects:
+    """The parsed objects of a course by id, and the plan id of a SOP instance UID."""
+
+    course: Course
+    plans: dict[str, RtPlan]
+    doses: dict[str, RtDose]
+    set_frames: dict[str, frozenset[str]]
+    """frames of reference of each structure set's contours"""
+    uids: dict[str, str]
+    """object id to SOP instance UID, private"""
+    links: list[Link] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
+
+    def plan_id_of(self, uid: str) -> str | None:
+        """Plan id of a SOP instance UID; None for a plan outside the course."""
+        return next((i for i in self.plans if uid and self.uids.get(i) == uid), None)
+
+
+@dataclass
+class CourseDoses:
+    """What a course's dose objects came to."""
+
+    made: list[MadeDose]
+    total: CourseTotal
+    ledger: DoseLedger
+
+
+def course_doses(objects: CourseObjects) -> CourseDoses:
+    """Decide and add every dose of a course."""
+    ledger = DoseLedger()
+    selected = [p for p in objects.course.plans if p.selected and p.plan_id in objects.plans]
+    by_plan, without_plan, multi_plan = _sorted_by_plan(objects, {p.plan_id for p in selected}, ledger)
+    made: list[MadeDose] = []
+    for ref in selected:
+        plan, ids = objects.plans[ref.plan_id], by_plan.get(ref.plan_id, [])
+        own = [dose_object(i, objects.doses[i], _reference_uid(objects, i, ref.plan_id)) for i in ids]
+        named = [i for i in ids if objects.uids.get(i) in plan.dose_uids]
+        rx = prescribed(plan, ref.plan_id, objects.course.manifest)
+        made += plan_doses(scope_of(ref.plan_id, plan), own, objects.doses, rx, named, ledger)
+    total = decide_total(_evidence(objects, selected, made), multi_plan)
+    made = _with_total(objects, selected, made, total, multi_plan, ledger)
+    for number, rtdose_id in enumerate(without_plan, start=1):
+        alone = dose_without_plan(f"dose-{number:02d}", rtdose_id, objects.doses[rtdose_id], ledger)
+        made += [alone] if alone is not None else []
+    return CourseDoses(made, total, ledger)
+
+
+def _reference_uid(objects: CourseObjects, rtdose_id: str, plan_id: str) -> str | None:
+    uid = objects.uids.get(plan_id)
+    return uid if any(p.plan_uid == uid for p in objects.doses[rtdose_id].plans) else None
+
+
+def _sorted_by_plan(
+    objects: CourseObjects, selected: set[str], ledger: DoseLedger
+) -> tuple[dict[str, list[str]], list[str], dict[str, frozenset[str]]]:
+    """Usable dose objects of each selected plan; those without a plan; MULTI_PLAN ones with the plans they name."""
+    by_plan: dict[str, list[str]] = {}
+    without_plan: list[str] = []
+    multi_plan: dict[str, frozenset[str]] = {}
+    for rtdose_id, dose in sorted(objects.doses.items()):
+        if dose.grid is None:
+            code = next((f.code for f in dose.findings if f.code != "DOSE_COMPRESSED_BITS"), None)
+            ledger.set(rtdose_id, "refused", code=code)
+            continue
+        known = TERMS.get(dose.summation_type)
+        if known is None or known.scope == "none":
+            term = dose.summation_type or "missing"
+            severity = "I" if known else "W"
+            measured = f"DoseSummationType {term}" + ("" if known else ", no term of the standard")
+            ledger.refuse([rtdose_id], finding("DOSE_NOT_USED", rtdose_id, measured, severity=severity))
+            continue
+        plans = _plans_of(objects, rtdose_id, dose)
+        if known.scope == "plans" and any(plans.values()):
+            multi_plan[rtdose_id] = frozenset(plan_id or uid for uid, plan_id in plans.items())
+        elif len(plans) > 1:
+            measured = f"{dose.summation_type} dose that names {len(plans)} plans"
+            ledger.refuse([rtdose_id], finding("DOSE_NOT_USED", rtdose_id, measured, severity="W"))
+        elif not any(plans.values()):
+            without_plan.append(rtdose_id)
+        else:
+            plan_id = next(p for p in plans.values() if p)
+            if plan_id in selected:
+                by_plan.setdefault(plan_id, []).append(rtdose_id)
+            else:
+                ledger.refuse([rtdose_id], finding("DOSE_NOT_USED", rtdose_id, f"{plan_id} is not selected"))
+    return by_plan, without_plan, multi_plan
+
+
+def _plans_of(objects: CourseObjects, rtdose_id: str, dose: RtDose) -> dict[str, str | None]:
+    """Plans that an object references, or else that reference it: UID to plan id (None: not in the export)."""
+    found = {p.plan_uid: objects.plan_id_of(p.plan_uid) for p in dose.plans if p.plan_uid}
+    if not found:
+        uid = objects.uids.get(rtdose_id, "")
+        found = {objects.uids.get(i, i): i for i, plan in objects.plans.items() if uid and uid in plan.dose_uids}
+    return found
+
+
+def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequence[MadeDose]) -> list[PlanEvidence]:
+    found = []
+    ids = {p.plan_id for p in selected}
+    for ref in selected:
+        plan = objects.plans[ref.plan_id]
+        dose = next((d for d in made if d.plan_ids == (ref.plan_id,)), None)
+        stated = [
+            r.fractions_delivered
+            for r in objects.course.manifest
+            if r.plan_id == ref.plan_id and r.fractions_delivered is not None
+        ]
+        related = {(objects.plan_id_of(r.plan_uid), r.relationship) for r in plan.related_plans}
+        records = [d for d in objects.delivered if objects.plan_id_of(d.plan_uid) == ref.plan_id]
+        complete = [d for d in records if d.status == "NORMAL"]
+        targets = {
+            (ref.structure_set_id, r.roi_number)
+            for r in plan.levels
+            if r.roi_number is not None and ref.structure_set_id is not None
+        }
+        found.append(
+            PlanEvidence(
+                plan_id=ref.plan_id,
+                has_dose=dose is not None,
+                brachy=plan.plan_class == "brachy",
+                dose_type=dose.dose_type if dose else "",
+                frame=dose.frame if dose else plan.frame_uid,
+                fractions_planned=plan.fractions_planned,
+                groups=len(plan.fraction_groups),
+                manifest_fractions=max(stated) if stated else None,
+                recorded_fractions=frozenset(d.fraction_number for d in complete if d.fraction_number is not None),
+                interrupted=len(records) > len(complete) or any(d.fraction_number is None for d in records),
+                concurrent=frozenset(i for i, how in related if i in ids and i is not None and how == "CONCURRENT"),
+                replaces=frozenset(
+                    i for i, how in related if i in ids and i is not None and how in ("PREDECESSOR", "ALTERNATIVE")
+                ),
+                targets=frozenset(targets),
+            )
+        )
+    return found
+
+
+def _with_total(
+    objects: CourseObjects,
+    selected: Sequence[PlanRef],
+    made: list[MadeDose],
+    total: CourseTotal,
+    multi_plan: Mapping[str, frozenset[str]],
+    ledger: DoseLedger,
+) -> list[MadeDose]:
+    """The plans' doses with the total, where there is one; `ambiguous` ones where their part in it is not known."""
+    for rtdose_id, named in multi_plan.items():
+        absent = len(named - {p.plan_id for p in selected})
+        measured = f"MULTI_PLAN dose of {len(named)} plans"
+        if rtdose_id != total.rtdose_id:
+            measured += f", {absent} of them not selected or not in the export" if absent else ", not of all plans"
+        found = finding("DOSE_MULTI_PLAN", rtdose_id, measured)
+        if rtdose_id == total.rtdose_id:
+            ledger.findings.append(found)
+            ledger.set(rtdose_id, "used", "total")
+        else:
+            ledger.refuse([rtdose_id], found)
+    if total.code:
+        severity = "W" if total.status == "partial" and total.code == "COURSE_BOOST" else None
+        names = ", ".join(p.plan_id for p in selected)
+        ledger.findings.append(
+            finding(
+                total.code, names, total.reason, severity=severity, scope="course", action="each plan a row, no total"
+            )
+        )
+    if total.status == "ambiguous":
+        return [replace(d, status="ambiguous") if d.status == "ok" else d for d in made]
+    if total.status != "ok":
+        return made
+    parts = [d for d in made if d.dose_id in total.weights and total.weights[d.dose_id] > 0]
+    fractions = [objects.plans[i].fractions_planned for i in total.weights]
+    if total.rtdose_id:
+        dose = objects.doses[total.rtdose_id]
+        volume, dose_type, frame = grid_of(dose), dose.dose_type, dose.frame_uid
+        rtdose_ids: tuple[str, ...] = (total.rtdose_id,)
+    else:
+        volume = accumulate([d.volume for d in parts], [total.weights[d.dose_id] for d in parts])
+        rtdose_ids = tuple(i for d in parts for i in d.rtdose_ids)
+        dose_type, frame = parts[0].dose_type, parts[0].frame
+    return [
+        *made,
+        MadeDose(
+            dose_id="total",
+            plan_ids=tuple(sorted(i for i, weight in total.weights.items() if weight > 0)),
+            rtdose_ids=rtdose_ids,
+            basis=total.basis,
+            status="ok",
+            summation_type="MULTI_PLAN" if total.rtdose_id else "",
+            dose_type=dose_type,
+            frame=frame,
+            volume=volume,
+            fractions_planned=None if None in fractions else sum(f for f in fractions if f is not None),
+            parts=dict(total.weights),
+        ),
+    ]
+
+
+STRENGTH = ("plan_reference", "direct_reference", "registration", "frame_of_reference")
+"""Rules that tie a dose to a structure set, the strongest first."""
+
+
+def structure_links(objects: CourseObjects, dose: MadeDose) -> tuple[list[dict[str, str]], list[Finding]]:
+    """Structure sets that a dose applies to with the rule, and DOSE_FOR_MISMATCH for referenced ones that it misses.
+
+    A set applies when all of its drawn structures lie in the dose's frame of reference, or in one that a registration
+    says is the same; the reference says how strong the tie is.
+    """
+    links, findings = [], []
+    same = {dose.frame} | {
+        uid for link in objects.links if link.is_identity and dose.frame in (link.from_uid, link.to_uid)
+        for uid in (link.from_uid, link.to_uid)
+    }  # fmt: skip
+    for ref in objects.course.structure_sets:
+        set_id = ref.structure_set_id
+        frames = objects.set_frames.get(set_id)
+        if frames is None:
+            continue
+        rule = _reference_rule(objects, dose, set_id)
+        if dose.frame and frames and frames <= {dose.frame}:
+            links.append({"structure_set_id": set_id, "link": rule or "frame_of_reference"})
+        elif dose.frame and frames and frames <= same:
+            links.append({"structure_set_id": set_id, "link": "registration"})
+        elif rule is not None:
+            stated = "is not stated" if not dose.frame or not frames else "differs"
+            other = [
+                x for x in objects.links if {x.from_uid, x.to_uid} & frames and dose.frame in (x.from_uid, x.to_uid)
+            ]
+            measured = f"{dose.dose_id} and {set_id}: frame of reference {stated}"
+            measured += "; a registration that is no identity is not applied" if other else ""
+            findings.append(finding("DOSE_FOR_MISMATCH", f"{dose.dose_id} {set_id}", measured))
+    return links, findings
+
+
+def _reference_rule(objects: CourseObjects, dose: MadeDose, set_id: str) -> str | None:
+    """`plan_reference` when every plan of the dose names the set, `direct_reference` when every object does."""
+    plans = {p.plan_id: p.structure_set_id for p in objects.course.plans}
+    if dose.plan_ids and all(plans.get(i) == set_id for i in dose.plan_ids):
+        return STRENGTH[0]
+    uid = objects.uids.get(set_id)
+    if dose.rtdose_ids and all(uid in objects.doses[i].structure_set_uids for i in dose.rtdose_ids):
+        return STRENGTH[1]
+    return None
+
+
+def course_dose_entry(
+    dose: MadeDose, links: list[dict[str, str]], total: CourseTotal, frame_hash: str | None, transforms: list[str]
+) -> dict[str, Any]:
+    """One entry of `doses.json`."""
+    return {
+        "dose_id": dose.dose_id,
+        "plan_ids": list(dose.plan_ids),
+        "rtdose_ids": list(dose.rtdose_ids),
+        "dose_basis": dose.basis,
+        "dose_status": dose.status,
+        "summation_type": dose.summation_type or None,
+        "dose_type": dose.dose_type or None,
+        "frame_hash": frame_hash,
+        "max_gy": dose.volume.max_gy,
+        "shape_zyx": list(dose.volume.grid.shape_zyx),
+        "fully_known": dose.volume.known is None,
+        "fractions_planned": dose.fractions_planned,
+        "factor": dose.factor,
+        "parts": dict(dose.parts),
+        "scale_check": dose.scale.verdict,
+        "spatial_transforms": transforms,
+        "structure_set_ids": [link["structure_set_id"] for link in links],
+        "structure_sets": links,
+        "whole_course": dose.dose_id == "total" or (total.status == "single_plan" and bool(dose.plan_ids)),
+        "course_total_status": total.status,
+    }
