@@ -1,0 +1,77 @@
+"""The methods text of a run: what was done, with the settings that were used and the versions that did it.
+
+`methods.md.j2` holds the paragraphs; a stage that gave no numbers is not described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from rtpipeline.config import Config
+from rtpipeline.provenance.citations import Bibliography
+from rtpipeline.provenance.versions import StageUse
+from rtpipeline.stages import STAGES
+
+NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def methods_text(config: Config, uses: Mapping[str, StageUse], counts: Mapping[str, int]) -> str:
+    """Markdown with a paragraph for each stage that gave numbers, and the references they cite.
+
+    Parameters
+    ----------
+    counts: `patients`, `courses` and `courses_ok`.
+    """
+    references = Bibliography()
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    template = environment.from_string((files(__package__) / "methods.md.j2").read_text(encoding="utf-8"))
+    programs = sorted({version for use in uses.values() for version in use.rtpipeline})
+    software = {name: _software(uses[name]) if name in uses and uses[name].computed else "" for name in STAGES}
+    return template.render(
+        software,
+        config=config,
+        counts=counts,
+        programs=" and ".join(programs) or "of a version that is not recorded",
+        cite=references.cite,
+        references=references.lines,
+        plural=plural,
+        number=lambda value: f"{value:,}",
+        joined=joined,
+    )
+
+
+def _software(use: StageUse) -> str:
+    """`numpy 2.4.1` and so on; every version when outputs of several were used."""
+    found = [f"{name} {' and '.join(v)}" for name, v in use.versions.items() if v != ["absent"]]
+    return ", ".join(found) or "versions not recorded"
+
+
+def joined(values: Sequence[float | str]) -> str:
+    """`99, 98, 95`: numbers without needless digits."""
+    return ", ".join(f"{v:g}" if isinstance(v, int | float) else v for v in values)
+
+
+def plural(number: int, noun: str) -> str:
+    """`one patient`, `12 patients`."""
+    return f"{NUMBER_WORDS.get(number, f'{number:,}')} {noun}{'' if number == 1 else 's'}"
+
+
+def portable_config(config: Config) -> dict[str, Any]:
+    """The resolved configuration with files by name: paths of a machine do not leave it."""
+
+    def reduced(value: Any, original: Any) -> Any:
+        if isinstance(original, Path):
+            return original.name
+        if isinstance(value, dict):
+            return {k: reduced(v, getattr(original, k, None)) for k, v in value.items()}
+        return value
+
+    plain: dict[str, Any] = config.model_dump(mode="json")
+    return {name: reduced(value, getattr(config, name)) for name, value in plain.items()}

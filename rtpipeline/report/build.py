@@ -1,0 +1,214 @@
+"""The cohort's report: one static HTML page from the tables of a results folder, without external files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from rtpipeline.contracts.findings import catalogue
+from rtpipeline.report.compare import Comparison, compare
+from rtpipeline.report.course import (
+    CourseSection,
+    course_section,
+    plot_lines,
+    severity_order,
+    stage_badges,
+    target_summary,
+    worst_first,
+)
+from rtpipeline.report.groups import groups
+from rtpipeline.report.svg import Band, Line, Mark, dvh_plot
+from rtpipeline.report.tables import ResultTables, Row, by_course, is_target
+from rtpipeline.store.folder import write_atomically
+
+INDEX = "report/index.html"
+
+MAX_SECTIONS = 50
+"""Courses with a section of their own, worst first, so that the page stays small enough to open."""
+
+MAX_COURSE_ROWS = 1000
+MAX_PLAN_ROWS = 500
+MAX_COMPARISON_ROWS = 100
+MAX_GROUP_ROWS = 60
+MAX_EXAMPLES = 5
+"""Occurrences shown for each finding code."""
+
+MAX_TARGET_LINES = 40
+"""More targets than this are drawn as median and spread."""
+
+SEVERITY_WORDS = {"E": "error", "W": "warning", "I": "note"}
+
+
+def write_report(results: Path) -> Path:
+    """Write `report/index.html` of a results folder from its tables alone.
+
+    Raises
+    ------
+    UsageError: the folder holds no results.
+    """
+    path = results / INDEX
+    write_atomically(path, report_html(ResultTables.load(results)).encode("utf-8"))
+    return path
+
+
+def report_html(tables: ResultTables) -> str:
+    """The page as text."""
+    package = files("rtpipeline.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(num=num, plain=plain, signed=signed)
+    template = environment.from_string((package / "cohort.html.j2").read_text(encoding="utf-8"))
+    style = Markup((package / "style.css").read_text(encoding="utf-8"))
+    return template.render(style=style, **page(tables))
+
+
+def page(tables: ResultTables) -> dict[str, Any]:
+    """Everything that the template shows."""
+    run = tables.run
+    ordered = worst_first(tables.courses)
+    metrics = by_course(tables.metrics)
+    comparisons, alone = compare(tables.tps, tables.structures, tables.metrics)
+    shown = ordered[:MAX_SECTIONS]
+    found_groups = groups(tables.metrics, run["small_cell_minimum"])
+    return {
+        "run": run,
+        "stages": run["stages"],
+        "severity_words": SEVERITY_WORDS,
+        "severities": Counter(f["severity"] for f in tables.findings),
+        "statuses": Counter(c["course_status"] for c in ordered),
+        "kinds": Counter(c["course_kind"] for c in ordered).most_common(),
+        "codes": finding_codes(tables.findings),
+        "courses": ordered[:MAX_COURSE_ROWS],
+        "n_courses": len(ordered),
+        "n_structures": len(tables.structures),
+        "n_metrics": len(tables.metrics),
+        "n_plans": len(tables.plans),
+        "badges": stage_badges,
+        "summaries": {
+            c["course_id"]: target_summary(metrics.get(c["course_id"], [])) for c in ordered[:MAX_COURSE_ROWS]
+        },
+        "target_plots": target_plots(tables),
+        "groups": found_groups[:MAX_GROUP_ROWS],
+        "n_groups": len(found_groups),
+        "any_small": any(g.small for g in found_groups),
+        "comparisons": comparisons[:MAX_COMPARISON_ROWS],
+        "n_comparisons": len(comparisons),
+        "n_alone": alone,
+        "plans": tables.plans[:MAX_PLAN_ROWS],
+        "sections": sections(tables, shown, metrics, comparisons),
+        "shown": {c["course_id"] for c in shown},
+        "open_sections": len(shown) <= 2,
+    }
+
+
+def sections(
+    tables: ResultTables, shown: Sequence[Row], metrics: dict[str, list[Row]], comparisons: Sequence[Comparison]
+) -> list[CourseSection]:
+    """The sections of the chosen courses, in their order."""
+    ids = {c["course_id"] for c in shown}
+    findings = by_course([f for f in tables.findings if f["course_id"] in ids])
+    structures = by_course([s for s in tables.structures if s["course_id"] in ids])
+    curves = by_course(list(tables.curves(courses=ids)))
+    plans = by_course([p for p in tables.plans if p["course_id"] in ids])
+    return [
+        course_section(
+            row,
+            findings.get(row["course_id"], []),
+            structures.get(row["course_id"], []),
+            metrics.get(row["course_id"], []),
+            curves.get(row["course_id"], []),
+            [c for c in comparisons if c.course_id == row["course_id"]],
+            plans.get(row["course_id"], []),
+        )
+        for row in shown
+    ]
+
+
+def finding_codes(findings: Sequence[Row]) -> list[dict[str, Any]]:
+    """One entry for each severity and code: worst first, then the most frequent."""
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(findings, key=severity_order):
+        grouped.setdefault((row["severity"], row["code"]), []).append(row)
+    entries = []
+    for (severity, code), rows in grouped.items():
+        declared = catalogue().get(code)
+        remedies = Counter(r["remedy"] for r in rows).most_common(1)
+        entries.append(
+            {
+                "severity": severity,
+                "code": code,
+                "title": declared.title if declared else rows[0]["expected"],
+                "count": len(rows),
+                "courses": len({r["course_id"] for r in rows if r["course_id"]}),
+                "action": Counter(r["action"] for r in rows).most_common(1)[0][0],
+                "remedy": remedies[0][0],
+                "examples": rows[:MAX_EXAMPLES],
+            }
+        )
+    return sorted(entries, key=lambda e: ("EWI".index(e["severity"]), -e["count"], e["code"]))
+
+
+def target_plots(tables: ResultTables) -> list[Markup]:
+    """Targets of the whole cohort: in percent of the prescription where it is known, in Gy where it is not."""
+    targets = {(m["course_id"], m["structure_id"], m["dose_id"]): m for m in tables.metrics if is_target(m)}
+    with_rx = {k: m for k, m in targets.items() if m["rx_gy"]}
+    without = {k: m for k, m in targets.items() if k not in with_rx}
+    plots = []
+    if with_rx:
+        lines = _cohort_lines(tables, with_rx, of_rx=True)
+        title = f"{len(lines)} targets with a prescription"
+        plots.append(_cohort_plot(lines, title, "% of prescription", [Mark(100.0, "prescription")]))
+    if without:
+        lines = _cohort_lines(tables, without, of_rx=False)
+        plots.append(_cohort_plot(lines, f"{len(lines)} targets without a known prescription", "Gy", []))
+    return [p for p in plots if p]
+
+
+def _cohort_lines(tables: ResultTables, wanted: dict[tuple[str, str, str], Row], of_rx: bool) -> list[Line]:
+    lines = []
+    for curve in tables.curves(structures=wanted.keys()):
+        key = (curve["course_id"], curve["structure_id"], curve["dose_id"])
+        for line in plot_lines([curve], [wanted[key]], of_rx):
+            lines.append(Line(f"{curve['course_id']} {line.name}", line.dose_gy, line.volume_pct, is_target=False))
+    return lines
+
+
+def _cohort_plot(lines: Sequence[Line], title: str, unit: str, marks: Sequence[Mark]) -> Markup:
+    if not lines:
+        return Markup()
+    if len(lines) <= MAX_TARGET_LINES:
+        return dvh_plot(lines, marks, title=title, unit=unit)
+    top = max(float(line.dose_gy[-1]) for line in lines)
+    dose = np.linspace(0.0, top, 400)
+    volumes = np.array([np.interp(dose, line.dose_gy, line.volume_pct, right=0.0) for line in lines])
+    low, median, high = np.quantile(volumes, [0.1, 0.5, 0.9], axis=0)
+    band = Band(dose, low, median, high, f"median, 10-90 % of {len(lines)}")
+    return dvh_plot([], marks, title=title, unit=unit, band=band)
+
+
+def num(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits, an en dash for what does not exist."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference with its sign; what rounds to nothing has none."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def plain(value: object) -> str:
+    """A fact in words, an en dash for what does not exist."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

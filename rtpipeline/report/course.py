@@ -1,0 +1,201 @@
+"""One course in the report: its facts, findings, plots and structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from rtpipeline.report.compare import Comparison
+from rtpipeline.report.svg import Line, Mark, dvh_plot
+from rtpipeline.report.tables import Row, is_target
+from rtpipeline.stages import COURSE_STAGES
+
+MAX_FINDINGS = 40
+"""Findings listed in a course's section; the table has all of them."""
+
+STRUCTURE_NOTES = {
+    "empty": "no contours",
+    "points_only": "points only, no volume",
+    "open_only": "open contours only, no volume",
+    "number_reused": "its ROI number stands for two structures",
+    "nonplanar": "contours that do not lie in one plane",
+    "degenerate": "contours without area",
+    "no_volume": "a single contour and no image to give its thickness",
+}
+
+DOSE_NOTES = {
+    "outside_grid": "outside the dose grid",
+    "frame_mismatch": "in another frame of reference than the dose",
+    "no_volume": "no volume",
+}
+
+
+@dataclass(frozen=True)
+class StructureLine:
+    """A structure in one dose, or without any."""
+
+    name: str
+    roi_type: str
+    set_id: str
+    dose_id: str
+    is_target: bool
+    volume_cc: float | None
+    row: Row
+    """row of dvh_metrics; empty when no dose applies"""
+    note: str
+    """why numbers are null; empty when they are not"""
+
+
+@dataclass(frozen=True)
+class CourseSection:
+    """What a course's section shows."""
+
+    row: Row
+    findings: list[Row]
+    findings_further: int
+    plots: list[Markup]
+    structures: list[StructureLine]
+    comparisons: list[Comparison]
+    plans: list[Row]
+
+
+def severity_order(row: Row) -> tuple[int, str, str]:
+    """Sort key: errors first."""
+    return ("EWI".index(row["severity"]), row["code"], row["object"])
+
+
+def worst_first(courses: Iterable[Row]) -> list[Row]:
+    """Failed courses, then by errors, then by warnings."""
+    return sorted(
+        courses,
+        key=lambda c: (
+            c["course_status"] != "failed",
+            -(c["findings_e"] or 0),
+            -(c["findings_w"] or 0),
+            c["course_id"],
+        ),
+    )
+
+
+def course_section(
+    row: Row,
+    findings: Sequence[Row],
+    structures: Sequence[Row],
+    metrics: Sequence[Row],
+    curves: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    plans: Sequence[Row],
+) -> CourseSection:
+    """Put a course's section together."""
+    ordered = sorted(findings, key=severity_order)
+    return CourseSection(
+        row=row,
+        findings=ordered[:MAX_FINDINGS],
+        findings_further=max(0, len(ordered) - MAX_FINDINGS),
+        plots=course_plots(row["course_id"], curves, metrics),
+        structures=structure_lines(structures, metrics),
+        comparisons=list(comparisons),
+        plans=list(plans),
+    )
+
+
+def structure_lines(structures: Sequence[Row], metrics: Sequence[Row]) -> list[StructureLine]:
+    """Every structure with each of its doses: targets first, then by name; those without numbers last."""
+    of_structure: dict[tuple[str, str], list[Row]] = {}
+    for metric in metrics:
+        of_structure.setdefault((metric["structure_set_id"], metric["structure_id"]), []).append(metric)
+    lines = []
+    for structure in structures:
+        rows = of_structure.get((structure["structure_set_id"], structure["structure_id"]), [{}])
+        lines += [_structure_line(structure, row) for row in rows]
+    return sorted(
+        lines,
+        key=lambda s: (s.volume_cc is None, not s.is_target, s.name.lower(), s.set_id, s.row.get("dose_id") or ""),
+    )
+
+
+def _structure_line(structure: Row, metric: Row) -> StructureLine:
+    volume = metric.get("volume_cc")
+    return StructureLine(
+        name=structure["structure_name"],
+        roi_type=structure["roi_type"] or "",
+        set_id=structure["structure_set_id"],
+        dose_id=metric.get("dose_id") or "",
+        is_target=is_target({**metric, "roi_type": structure["roi_type"]}),
+        volume_cc=structure["volume_cc"] if volume is None else volume,
+        row=metric,
+        note=null_reason(structure, metric),
+    )
+
+
+def null_reason(structure: Row, metric: Row) -> str:
+    """Why a structure has no numbers, in words."""
+    if structure["status"] != "ok":
+        return STRUCTURE_NOTES.get(structure["status"], str(structure["status"]))
+    if not metric:
+        return "no dose applies to it"
+    if metric["dose_status"] == "low_coverage":
+        return f"{metric['dose_coverage_pct']:.1f} % inside the dose grid: maximum only"
+    status = str(metric["dose_status"])
+    return DOSE_NOTES.get(status, "" if status == "ok" else status)
+
+
+def plot_lines(curves: Iterable[Row], metrics: Iterable[Row], of_rx: bool = False) -> list[Line]:
+    """Curves in percent of the whole structure; with `of_rx` the dose in percent of the prescription."""
+    known = {(m["course_id"], m["structure_id"], m["dose_id"]): m for m in metrics}
+    lines = []
+    for curve in curves:
+        metric = known.get((curve["course_id"], curve["structure_id"], curve["dose_id"]))
+        if metric is None or not metric["volume_cc"] or not curve["dose_gy"]:
+            continue
+        dose = np.asarray(curve["dose_gy"], float)
+        if of_rx:
+            dose = 100.0 * dose / metric["rx_gy"]
+        volume = 100.0 * np.asarray(curve["cumulative_volume_cc"], float) / metric["volume_cc"]
+        lines.append(Line(curve["structure_name"], *closed(dose, volume), is_target(metric)))
+    return lines
+
+
+def closed(dose: np.ndarray, volume_pct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The curve from dose 0 to volume 0, so that it can be drawn and read anywhere."""
+    if dose[0] > 0:
+        dose, volume_pct = np.r_[0.0, dose], np.r_[volume_pct[0], volume_pct]
+    if volume_pct[-1] > 0:
+        dose, volume_pct = np.r_[dose, dose[-1]], np.r_[volume_pct, 0.0]
+    return dose, volume_pct
+
+
+def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row]) -> list[Markup]:
+    """One plot for each dose of the course, the total first."""
+    dose_ids = sorted({c["dose_id"] for c in curves}, key=lambda d: (d != "total", d))
+    plots = []
+    for dose_id in dose_ids:
+        own = [m for m in metrics if m["dose_id"] == dose_id]
+        lines = plot_lines([c for c in curves if c["dose_id"] == dose_id], own)
+        levels = sorted({m["rx_gy"] for m in own if m["rx_gy"] is not None})
+        marks = [Mark(level, f"Rx {level:g} Gy") for level in levels]
+        if lines:
+            plots.append(dvh_plot(lines, marks, title=f"Dose-volume histograms of {course_id}, dose {dose_id}"))
+    return plots
+
+
+def target_summary(metrics: Sequence[Row]) -> str:
+    """The target with the highest prescription in a few words, for the list of courses."""
+    targets = [m for m in metrics if is_target(m) and m.get("d95_gy") is not None]
+    if not targets:
+        return ""
+    first = max(
+        targets, key=lambda m: (m["dose_id"] == "total", m["rx_gy"] or 0.0, m["roi_type"] == "PTV", m["d95_gy"])
+    )
+    text = f"{first['structure_name']}: D95 {first['d95_gy']:.1f} Gy"
+    if first["rx_gy"]:
+        text += f" ({100 * first['d95_gy'] / first['rx_gy']:.1f} % of {first['rx_gy']:g})"
+    return text
+
+
+def stage_badges(row: Row) -> list[tuple[str, str]]:
+    """Stage and status, in the order of the stage table."""
+    return [(name, row[f"status_{name}"] or "missing") for name in COURSE_STAGES]
