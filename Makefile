@@ -42,7 +42,7 @@ else
 endif
 
 test: setup  ## run the tests
-	@$(BIN)/python -m pytest -n auto -q
+	@$(BIN)/python -m pytest -n auto --dist loadfile -q
 
 lint: setup  ## ruff and the type checker
 	@$(BIN)/ruff check $(CODE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def run(context: StageContext) -> StageOutcome:
     prescribe = _Prescriber(course, plans, structures)
     metrics: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    for structure in structures.to_dict("records"):
+    for structure in ({str(k): v for k, v in row.items()} for row in structures.to_dict("records")):
         drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
         solid = _solid(drawn, context, structure)
         for dose in doses:
@@ -136,7 +137,7 @@ class _Prescriber:
             StatedRx(row.rx_gy, row.structure, row.plan_id) for row in course.manifest if row.rx_gy is not None
         ]
         ptvs = structures[structures["roi_type"] == "PTV"]
-        self.n_ptv: dict[str, int] = ptvs.groupby("structure_set_id").size().to_dict()
+        self.n_ptv = Counter(ptvs["structure_set_id"])
 
     def __call__(self, structure: dict[str, Any], dose: CourseDose) -> tuple[Prescription, bool]:
         """Prescription, and whether the structure is a target at all."""
@@ -151,7 +152,7 @@ class _Prescriber:
                 in_plan_set=self.plan_sets.get(plan_id) == set_id,
             )
             target = target or is_target(wanted, levels, self.stated)
-            parts.append(plan_prescription(wanted, levels, self.stated, plan_id, self.n_ptv.get(set_id, 0)))
+            parts.append(plan_prescription(wanted, levels, self.stated, plan_id, self.n_ptv[set_id]))
         return (parts[0] if len(parts) == 1 else total_prescription(parts)), target
 
 
