@@ -29,6 +29,7 @@ from rtpipeline.demo.small import covering_grid
 from rtpipeline.demo.torso_rois import draw_structures
 from rtpipeline.demo.truth import DEFINITIONS, TOLERANCES, PlannedDose, patient_truth
 from rtpipeline.demo.write_ct import ct_datasets
+from rtpipeline.demo.write_dvh import target_dvhs
 from rtpipeline.demo.write_rtdose import rtdose_dataset
 from rtpipeline.demo.write_rtplan import Plan, Prescription, rtplan_dataset
 from rtpipeline.demo.write_rtstruct import rtstruct_dataset
@@ -156,6 +157,7 @@ def _plan_and_doses(
             beam_number=phase.beams[i].number if by_beam else None,
             absolute_offsets=phase.grid.layout == "absolute",
             instance_number=i + 1,
+            dvhs=target_dvhs(rois.values(), part),
         )
         for i, part in enumerate(parts)
     ]

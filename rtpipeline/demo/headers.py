@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -68,9 +69,9 @@ def decimal_text(value: float) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def decimal_texts(values: object) -> list[str]:
+def decimal_texts(values: Iterable[float]) -> list[str]:
     """`decimal_text` of each value."""
-    return [decimal_text(float(v)) for v in values]  # type: ignore[attr-defined]
+    return [decimal_text(float(v)) for v in values]
 
 
 def new_object(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from rtpipeline.demo.linear_dose import LinearDose
-from rtpipeline.demo.rois import area_mm2
+from rtpipeline.demo.rois import area_mm2, inside_polygon
 from rtpipeline.demo.solids import CC_PER_MM3, Polygon
 
 Floats = NDArray[np.float64]
@@ -152,19 +152,10 @@ def oriented_by_nesting(polygons: Sequence[Polygon]) -> list[Polygon]:
     """Counter-clockwise where an even number of the others contain the polygon, clockwise where an odd number do."""
     oriented = []
     for i, polygon in enumerate(polygons):
-        depth = sum(contains(other, polygon[0]) for j, other in enumerate(polygons) if j != i)
+        depth = sum(inside_polygon(polygon[:1], other)[0] for j, other in enumerate(polygons) if j != i)
         counter_clockwise = area_mm2(polygon) > 0
         oriented.append(polygon if counter_clockwise == (depth % 2 == 0) else polygon[::-1])
     return oriented
-
-
-def contains(polygon: Polygon, point_xy_mm: Sequence[float] | NDArray[np.float64]) -> bool:
-    """Even-odd test."""
-    (x, y), (x0, y0) = point_xy_mm, polygon.T
-    x1, y1 = np.roll(polygon, -1, axis=0).T
-    crosses = (y0 > y) != (y1 > y)
-    x_cut = x0[crosses] + (y - y0[crosses]) * (x1[crosses] - x0[crosses]) / (y1[crosses] - y0[crosses])
-    return bool(np.sum(x < x_cut) % 2)
 
 
 def _height_above(offset_gy: float, gz: float, lower: Floats, upper: Floats, level_gy: float) -> Floats:

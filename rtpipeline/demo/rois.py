@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from rtpipeline.demo.headers import DECIMAL_PLACES
 from rtpipeline.demo.solids import Polygon, Solid
@@ -51,6 +52,17 @@ def draw(number: int, name: str, interpreted_type: str, solid: Solid, planes_z_m
     return Roi(number, name, interpreted_type, tuple(contours), solid)
 
 
-def planes_z_mm(images: Sequence[object]) -> list[float]:
-    """The z of every axial image dataset, ascending."""
-    return sorted(float(ds.ImagePositionPatient[2]) for ds in images)  # type: ignore[attr-defined]
+def planes_z_mm(images: Sequence[Dataset]) -> list[float]:
+    """The z of every axial image, ascending."""
+    return sorted(float(ds.ImagePositionPatient[2]) for ds in images)
+
+
+def inside_polygon(points_xy_mm: NDArray[np.float64], polygon: Polygon) -> NDArray[np.bool_]:
+    """(n,) whether each of (n, 2) points has an odd number of the polygon's edges on one side of it."""
+    x, y = points_xy_mm[:, 0], points_xy_mm[:, 1]
+    inside = np.zeros(len(points_xy_mm), bool)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        crosses = (y0 > y) != (y1 > y)
+        if crosses.any():
+            inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return inside

@@ -21,9 +21,10 @@ from pydicom.dataset import Dataset
 from rtpipeline.demo.grid import GridGeometry, Volume, Xyz, axial_grid
 from rtpipeline.demo.headers import Study, make_study, save
 from rtpipeline.demo.linear_dose import LinearDose
-from rtpipeline.demo.rois import Roi, draw, planes_z_mm
+from rtpipeline.demo.rois import Roi, draw, inside_polygon, planes_z_mm
 from rtpipeline.demo.solids import Box, Cylinder, Solid, sphere
 from rtpipeline.demo.write_ct import ct_datasets
+from rtpipeline.demo.write_dvh import target_dvhs
 from rtpipeline.demo.write_rtdose import rtdose_dataset
 from rtpipeline.demo.write_rtplan import TWO_FIELDS, Beam, Plan, Prescription, rtplan_dataset
 from rtpipeline.demo.write_rtstruct import rtstruct_dataset
@@ -132,7 +133,13 @@ def small_patient(
         )
     dose = LinearDose.through(prescription_gy, centre_mm, gradient_gy_per_mm)
     rtdose = rtdose_dataset(
-        dose.on(dose_grid), dose_grid, study, plan=rtplan, structure_set=rtstruct, absolute_offsets=absolute_offsets
+        dose.on(dose_grid),
+        dose_grid,
+        study,
+        plan=rtplan,
+        structure_set=rtstruct,
+        absolute_offsets=absolute_offsets,
+        dvhs=target_dvhs(rois, dose),
     )
     return SmallPatient(study, ct, rtstruct, rtplan, rtdose, image, rois, dose, dose_grid)
 
@@ -168,7 +175,10 @@ def _hounsfield(grid: GridGeometry, solids: Sequence[Solid]) -> np.ndarray:
         for z in np.unique(points[..., 2]):
             if low <= z <= high:
                 on_plane = points[..., 2] == z
-                hu[on_plane] = np.where(_inside(points[on_plane], solid, float(z)), value, hu[on_plane])
+                inside = np.zeros(int(on_plane.sum()), bool)
+                for polygon in solid.section(float(z)):
+                    inside ^= inside_polygon(points[on_plane][:, :2], polygon)
+                hu[on_plane] = np.where(inside, value, hu[on_plane])
     # a texture that depends on the place in the patient alone, so that it is the same in all positions
     texture = 8 * np.sin(0.7 * points[..., 0]) + 6 * np.sin(0.9 * points[..., 1] + 0.5 * points[..., 2])
     return np.rint(np.where(hu > -900, hu + texture, hu)).astype(np.int16)
@@ -176,15 +186,3 @@ def _hounsfield(grid: GridGeometry, solids: Sequence[Solid]) -> np.ndarray:
 
 HU_OF_SOLIDS = (20.0, 60.0, 40.0, 30.0, 80.0, -50.0, 120.0, 10.0)
 """Of the solids in their order; later ones are not painted."""
-
-
-def _inside(points_mm: np.ndarray, solid: Solid, z_mm: float) -> np.ndarray:
-    """Even-odd test of points on one plane against the solid's section."""
-    inside = np.zeros(len(points_mm), bool)
-    for polygon in solid.section(z_mm):
-        for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            crosses = (y0 > points_mm[:, 1]) != (y1 > points_mm[:, 1])
-            if crosses.any():
-                x_cut = x0 + (points_mm[:, 1] - y0) * (x1 - x0) / (y1 - y0)
-                inside ^= crosses & (points_mm[:, 0] < x_cut)
-    return inside

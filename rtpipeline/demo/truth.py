@@ -12,8 +12,8 @@ from rtpipeline.demo.patients import DemoPatient, Phase
 from rtpipeline.demo.prism_stack import PrismStack
 from rtpipeline.demo.rois import Roi
 
-TOLERANCES = {"volume_pct": 0.1, "dose_pct": 0.5}
-"""What a reader should allow, in percent of the true value."""
+TOLERANCES = {"volume_pct": 0.1, "dose_pct": 0.5, "dose_coverage_pct": 0.1}
+"""What a reader should allow: volumes and doses in percent of the true value, coverage in percentage points."""
 
 DEFINITIONS = {
     "volume_ideal_cc": "closed form of the solid that was drawn (sphere, ellipsoid, capsule, elliptic tube, shell)",
@@ -21,7 +21,7 @@ DEFINITIONS = {
     "half a gap beyond the ends",
     "dmin_gy, dmax_gy, dmean_gy, d98_gy, d95_gy, d50_gy, d2_gy": "of that stack of prisms in the dose, which is linear "
     "in patient coordinates; exact but for the stored dose's rounding of 5e-7 Gy",
-    "dose coverage": "every structure lies wholly within the dose grids of its patient",
+    "dose_coverage_pct": "share of the stack inside the dose grids: all of it, for every structure",
     "total": "physical sum over the plans",
 }
 
@@ -69,7 +69,7 @@ def _metrics(stack: PrismStack, dose: LinearDose, grids: Sequence[GridGeometry])
     for grid in grids:
         if not covers(grid, stack):
             raise ValueError("a structure reaches beyond the dose grid, where its dose is unknown")
-    return {name: rounded(gy) for name, gy in stack.metrics(dose).items()}
+    return {"dose_coverage_pct": 100.0, **{name: rounded(gy) for name, gy in stack.metrics(dose).items()}}
 
 
 def covers(grid: GridGeometry, stack: PrismStack) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -29,6 +31,7 @@ def rtdose_dataset(
     absolute_offsets: bool = False,
     grid_scaling_gy: str = GRID_SCALING_GY,
     bits: int = 32,
+    dvhs: Sequence[Dataset] = (),
     series_number: int = 4,
     instance_number: int = 1,
 ) -> Dataset:
@@ -36,7 +39,8 @@ def rtdose_dataset(
 
     beam_number: for summation BEAM; the reference then names fraction group 1 and this beam. absolute_offsets: the
     GridFrameOffsetVector holds the planes' z (PS3.3 C.8.8.3.2 b), which only orientation 1\\0\\0\\0\\1\\0 allows.
-    bits: 16 or 32 per stored value. Raises ValueError for a dose that the stored values cannot hold.
+    bits: 16 or 32 per stored value. dvhs: items of DVHSequence; the standard wants at least one beside a reference to
+    a structure set. Raises ValueError for a dose that the stored values cannot hold.
     """
     stored = np.rint(dose_gy / float(grid_scaling_gy))
     if stored.min() < 0 or stored.max() > 2**bits - 1:
@@ -65,6 +69,8 @@ def rtdose_dataset(
         ds.ReferencedRTPlanSequence = [_plan_reference(plan, beam_number)]
     if structure_set is not None:
         ds.ReferencedStructureSetSequence = [reference_to(structure_set)]
+    if dvhs:
+        ds.DVHSequence = list(dvhs)
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated = ds.BitsStored = bits
     ds.HighBit, ds.PixelRepresentation = bits - 1, 0
