@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from functools import lru_cache
 
@@ -9,7 +10,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 ESCAPE = b"\x1b"
-_MULTIBYTE = frozenset({"utf8", "utf_8", "utf-8", "gb18030", "GB18030", "GBK", "gbk"})
+_MULTIBYTE = frozenset({"utf-8", "gb18030", "gbk"})
 
 
 @lru_cache(maxsize=64)
@@ -59,9 +60,7 @@ class Charset:
                 text, decoded = value.decode("latin-1"), False
         if caught or not decoded:
             self.problems.add("text does not decode with the declared character set")
-        elif (
-            ESCAPE not in value and encodings[0] not in ("utf8", "utf_8", "utf-8", "gb18030", "gbk") and _as_utf8(value)
-        ):
+        elif ESCAPE not in value and codecs.lookup(encodings[0]).name not in _MULTIBYTE and _as_utf8(value):
             # one byte encodings decode anything; two bytes that form UTF-8 are hardly ever meant as two Latin letters
             self.problems.add("text looks like UTF-8 under another declared character set")
         return text

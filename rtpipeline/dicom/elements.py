@@ -191,8 +191,10 @@ class _Parser:
         sequence = vr == b"SQ" or (
             (vr is None or vr == b"UN") and (storage(tag) == SEQUENCE or (length == UNDEFINED and tag != PIXEL_DATA))
         )
-        # PS3.5 6.2.2: sequences written as UN are implicit little endian inside
-        items_implicit = implicit or vr == b"UN" or vr is None
+        # PS3.5 6.2.2: sequences written as UN are implicit little endian inside; not every writer knows
+        items_implicit = implicit or (
+            sequence and vr != b"SQ" and not looks_explicit(self.window.fill(value + 16), value + 8)
+        )
         if length == UNDEFINED:
             if sequence:
                 items, after = self.items(value, None, items_implicit, depth + 1)

@@ -48,9 +48,10 @@ PYDICOM_ERRORS = (
 )
 """What pydicom raises on damaged or hostile bytes, found by fuzzing; one boundary turns them into a finding."""
 
-# Its warnings and log lines quote values, which may identify a patient; what they say stands in the index as notes.
+# Warnings and log lines of pydicom quote values, which may identify a patient, also when an element is first looked at
+# long after reading; what they say about the file stands in the index as notes.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-logging.getLogger("pydicom").propagate = False
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
 
@@ -116,7 +117,9 @@ def dataset_of(data: bytes, row: Row, *, stop_before_pixels: bool = False) -> py
     DataError: pydicom cannot read it; carries the finding.
     """
     try:
-        data_set = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data_set = pydicom.dcmread(BytesIO(data), force=True, stop_before_pixels=stop_before_pixels)
     except PYDICOM_ERRORS as error:
         raise _unreadable(row, type(error).__name__) from error
     if "TransferSyntaxUID" not in data_set.file_meta and row["transfer_syntax_uid"]:
