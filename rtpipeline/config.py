@@ -284,3 +284,15 @@ def load_config(path: Path | None) -> Config:
 def config_yaml(config: Config) -> str:
     """The resolved configuration as YAML, every key present, in the order of declaration."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def without_folders(section: Section) -> dict[str, Any]:
+    """A section as plain JSON values in which a path is its last part only: for everything outside `private/`."""
+    plain: dict[str, Any] = section.model_dump(mode="json")
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            plain[name] = without_folders(value)
+        elif isinstance(value, Path):
+            plain[name] = value.name
+    return plain

@@ -170,7 +170,7 @@ COURSE_STAGES: tuple[str, ...] = tuple(s.name for s in _TABLE if s.scope == "cou
 def dependants(name: str) -> set[str]:
     """Stages that wait for this one, directly or through others (those that `--force` invalidates too)."""
     found: set[str] = set()
-    for stage in _TABLE:
+    for stage in STAGES.values():
         if name in stage.upstream or found & set(stage.upstream):
             found.add(stage.name)
     return found

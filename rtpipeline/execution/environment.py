@@ -37,6 +37,16 @@ def thread_environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
+def process_environment(threads: int) -> dict[str, str]:
+    """This process's environment with the thread limits of a stage, for a process that is to be started."""
+    return {**os.environ, **thread_environment(threads)}
+
+
+def limit_threads(threads: int) -> None:
+    """Hold this process to so many threads; it must not have imported a numerical library yet."""
+    os.environ.update(thread_environment(threads))
+
+
 def _first_number(*paths: Path) -> float | None:
     for path in paths:
         try:

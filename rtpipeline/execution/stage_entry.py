@@ -13,7 +13,6 @@ import platform
 import resource
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from rtpipeline.contracts.manifests import StageRecord, Upstream
 from rtpipeline.errors import DataError, ExitCode, OutOfMemoryError, TransientError, UsageError
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import stage_threads
+from rtpipeline.execution.stage_log import safe_traceback
 from rtpipeline.stages import STAGES, Stage
 from rtpipeline.store.folder import publish, temporary_sibling
 from rtpipeline.store.keys import config_slice, library_version, output_digest, settings_digest
@@ -63,6 +63,8 @@ class StageRequest:
     store: Path | None = None
     run_id: str = ""
     workers: int = 1
+    note: Path | None = None
+    """receives `memory` or `transient` before the process ends with the transient code"""
 
 
 def run_stage(request: StageRequest) -> ExitCode:
@@ -79,7 +81,7 @@ def run_stage(request: StageRequest) -> ExitCode:
         cohort=request.cohort,
         config=request.config,
         out=scratch,
-        inputs={name: path for name, path in request.inputs.items() if path.is_dir()},
+        inputs={name: path for name, path in request.inputs.items() if _is_usable(path)},
         course_id=request.course_id,
         threads=stage_threads(stage.name, request.config),
         workers=request.workers,
@@ -99,17 +101,19 @@ def run_stage(request: StageRequest) -> ExitCode:
         raise
     except (TransientError, MemoryError, OSError) as error:
         if not _is_transient(error):
-            outcome, code, trace = _fault(context, error), ExitCode.FAULT, traceback.format_exc()
+            outcome, code, trace = _fault(context, error), ExitCode.FAULT, safe_traceback(error)
         else:
             shutil.rmtree(scratch, ignore_errors=True)
-            kind = "out of memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
-            log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, error)
+            kind = "memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
+            log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, type(error).__name__)
+            if request.note is not None:
+                request.note.write_text(kind)
             return ExitCode.TRANSIENT
     except DataError as error:
         context.report(*error.findings)
         outcome, code = StageOutcome(status="data_error", reason=str(error)), ExitCode.DATA
     except Exception as error:  # noqa: BLE001 - the one place that records a fault of ours
-        outcome, code, trace = _fault(context, error), ExitCode.FAULT, traceback.format_exc()
+        outcome, code, trace = _fault(context, error), ExitCode.FAULT, safe_traceback(error)
     if outcome.status == "data_error":
         code = ExitCode.DATA
     record = _record(request, stage, context, outcome)
@@ -136,10 +140,18 @@ def _known_stage(request: StageRequest) -> Stage:
     stage = STAGES[request.stage]
     if stage.scope == "course" and not request.course_id:
         raise UsageError(f"stage {stage.name} works on one course; give --course ID.")
-    missing = [n for n in stage.needs if n not in request.inputs]
+    missing = [n for n in stage.needs if n not in request.inputs or not _is_usable(request.inputs[n])]
     if missing and stage.entry is not None:
         raise UsageError(f"stage {stage.name} needs the output of {', '.join(missing)}; give --in {missing[0]}=DIR.")
     return stage
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether a stage may read an upstream folder: one left by a fault of ours may hold half of its output."""
+    if not folder.is_dir():
+        return False
+    record = StageRecord.load(folder)
+    return record is None or record.status != "fault"
 
 
 def _outcome(stage: Stage, context: StageContext) -> StageOutcome:

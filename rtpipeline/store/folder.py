@@ -45,15 +45,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     Path(name).replace(path)
 
 
-def sweep(folder: Path) -> int:
+def sweep(cohort: Path) -> int:
     """Remove what killed processes left behind below a cohort; the number of things removed."""
     count = 0
-    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-        count += 1
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for pattern in ("*", "*/*", "courses/*/*", "courses/*/*/*", "runs/*/*"):
+        for path in cohort.glob(pattern):
+            if not path.name.startswith(TEMPORARY_PREFIX):
+                continue
+            count += 1
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     return count
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rtpipeline.config import Config, Section
+from rtpipeline.config import Config, Section, without_folders
 from rtpipeline.contracts.manifests import Course
 from rtpipeline.stages import STAGES, Stage
 
@@ -58,18 +58,20 @@ def _result_fields(section: Section, name: str, value: Any) -> Any:
 def config_slice(stage: Stage, config: Config, *, results_only: bool = False) -> dict[str, Any]:
     """The part of the configuration that a stage reads, as plain JSON values.
 
-    `results_only` leaves out what cannot change a number, and replaces files by the hash of their content.
+    `results_only` leaves out what cannot change a number, and replaces files by the hash of their content. Otherwise
+    of a path only its last part is given: the slice is kept in `stage.json`.
     """
     full: dict[str, Any] = {}
+    whole = {} if results_only else without_folders(config)
     for name in stage.config:
         value = getattr(config, name)
         if not isinstance(value, Section):
-            full[name] = _result_fields(config, name, value) if results_only else config.model_dump(mode="json")[name]
+            full[name] = _result_fields(config, name, value) if results_only else whole[name]
         elif results_only:
             fields = {f: _result_fields(value, f, getattr(value, f)) for f in type(value).model_fields}
             full[name] = {f: v for f, v in fields.items() if v is not None}
         else:
-            full[name] = value.model_dump(mode="json")
+            full[name] = whole[name]
     return full
 
 
