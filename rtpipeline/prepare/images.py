@@ -88,7 +88,7 @@ def readable_objects(sources: Sequence[Path], rows: Sequence[Row]) -> Iterator[t
         by_file[row["source"], row["path"]].append(row)
     for group in by_file.values():
         try:
-            for row, window in open_windows(sources, group):
+            for row, window in open_windows(group, sources):
                 try:
                     ds = dataset_of(b"".join(window.stream(0)), row)
                 except DataError:

@@ -29,7 +29,7 @@ def index_row(ds: Dataset) -> dict[str, Any]:
 
     def numbers(keyword: str) -> list[float] | None:
         value = ds.get(keyword)
-        return [float(v) for v in value] if value is not None else None
+        return [float(v) for v in value] if value else None
 
     def number(keyword: str) -> float | None:
         value = ds.get(keyword)
