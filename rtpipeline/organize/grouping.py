@@ -29,10 +29,11 @@ class Cluster:
     """rules weaker than a reference or a date that joined something"""
 
     def absorb(self, other: Cluster, *, with_days: bool, weak: str = "") -> None:
-        """Take over the objects of another."""
+        """Take over the objects of another; registrations, records and the like lend it no study or frame."""
         self.numbers += other.numbers
-        self.studies |= other.studies
-        self.frames |= other.frames
+        if other.tier < len(TIERS):
+            self.studies |= other.studies
+            self.frames |= other.frames
         self.weak += [*other.weak, *([weak] if weak else [])]
         if with_days:
             self.days |= other.days
@@ -93,9 +94,9 @@ def _attach(one: Cluster, courses: Sequence[Cluster], gap_days: int) -> bool:
         return min(ranked, key=lambda r: r[:3])[3] if ranked else None
 
     by_study = nearest(c for c in courses if one.tier >= 2 and c.studies & one.studies)
-    by_frame_of_registration = nearest(c for c in courses if one.tier > 2 and c.frames & one.frames)
+    by_frame_of_registration = nearest(c for c in courses if one.tier >= len(TIERS) and c.frames & one.frames)
     by_date = nearest(c for c in courses if (gap := one.gap_days(c)) is not None and gap <= gap_days)
-    found = by_study or by_frame_of_registration or by_date
+    found = by_frame_of_registration or by_study or by_date
     weak = ""
     if found is None and not one.days:
         found = nearest(c for c in courses if c.studies & one.studies)
