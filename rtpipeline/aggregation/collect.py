@@ -30,7 +30,6 @@ ENVELOPE = ("cohort", "patient_id", "course_id", "stage_key", "rtpipeline_versio
 """Columns that a course's table may lack, since they are the same in all of its rows."""
 
 T = TypeVar("T")
-Adapter = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,6 @@ class Part:
 
     path: Path
     envelope: dict[str, str] = field(default_factory=dict)
-    adapt: Adapter | None = None
-    """brings a stage's own columns to the declared ones"""
 
     @property
     def course_id(self) -> str:
@@ -112,10 +109,7 @@ def _in_order(read: Callable[[Part], T], parts: Sequence[Part], threads: int) ->
 
 
 def _columns(table: Table, part: Part) -> list[str]:
-    if part.adapt is None:
-        names = pq.read_schema(part.path).names
-    else:
-        names = part.adapt(pq.read_table(part.path)).column_names
+    names = pq.read_schema(part.path).names
     undeclared = [n for n in names if table.column(n) is None]
     if undeclared:
         raise ValueError(f"columns not declared: {', '.join(undeclared)}")
@@ -125,8 +119,6 @@ def _columns(table: Table, part: Part) -> list[str]:
 def _rows(table: Table, part: Part, schema: pa.Schema) -> pa.Table:
     """The part's rows in the given columns, checked and sorted by key."""
     read = pq.read_table(part.path)
-    if part.adapt is not None:
-        read = part.adapt(read)
     columns = []
     for wanted in schema:
         if wanted.name in read.column_names:

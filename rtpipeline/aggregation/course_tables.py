@@ -1,12 +1,11 @@
-"""Which table of which stage becomes which table of the results, and a stage's own columns as the declared ones."""
+"""Which table of which stage becomes which table of the results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rtpipeline import __version__
-from rtpipeline.aggregation.collect import Adapter, Part
-from rtpipeline.aggregation.facts import CourseFacts
+from rtpipeline.aggregation.collect import Part
 from rtpipeline.aggregation.run_plan import CollectedCourse
 
 SOURCES: dict[str, tuple[str, str] | None] = {
@@ -20,12 +19,10 @@ SOURCES: dict[str, tuple[str, str] | None] = {
     "fractions": ("prepare_rt", "fractions.parquet"),
     "tps_dvh": ("prepare_rt", "tps_dvh.parquet"),
 }
-"""Table of the results to (stage, file); None for a table that no course's stage writes."""
+"""Table of the results to (stage, file); None for a table that no stage of a course writes."""
 
 
-def parts_of(
-    name: str, courses: Sequence[CollectedCourse], facts: Mapping[str, CourseFacts], cohort: str
-) -> list[Part]:
+def parts_of(name: str, courses: Sequence[CollectedCourse], cohort: str) -> list[Part]:
     """The parts of a table, in the order of the courses."""
     source = SOURCES[name]
     if source is None:
@@ -44,9 +41,5 @@ def parts_of(
                 "stage_key": state.key or "",
                 "rtpipeline_version": version or __version__,
             }
-            parts.append(Part(path, envelope, _adapter(name, collected, facts[collected.course_id])))
+            parts.append(Part(path, envelope))
     return parts
-
-
-def _adapter(name: str, collected: CollectedCourse, facts: CourseFacts) -> Adapter | None:
-    return None

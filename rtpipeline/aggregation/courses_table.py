@@ -24,6 +24,7 @@ class Counts:
     structures: dict[str, int] = field(default_factory=dict)
     structures_with_volume: dict[str, int] = field(default_factory=dict)
     dvh_rows: dict[str, int] = field(default_factory=dict)
+    fractions_delivered: dict[str, int | None] = field(default_factory=dict)
 
 
 def course_status(excluded: bool, statuses: Iterable[str]) -> str:
@@ -71,18 +72,17 @@ def plan_rows(cohort: str, collected: CollectedCourse, facts: CourseFacts, organ
 
 
 def _stated(plan: dict[str, Any]) -> dict[str, Any]:
-    groups = plan.get("fraction_groups") or []
     return {
-        "technique": joined([plan.get("technique") or plan.get("techniques")]),
-        "energies": joined([plan.get("energies")]),
-        "radiation_types": joined([plan.get("radiation_types")]),
-        "fraction_groups": len(groups) or None,
-        "fractions_planned": only([g.get("fractions_planned") for g in groups]),
-        "beams": plan.get("beams"),
-        "monitor_units": plan.get("monitor_units"),
-        "plan_rx_gy": plan.get("plan_rx_gy"),
-        "plan_rx_levels_gy": joined([plan.get("plan_rx_levels_gy")]),
-        "beam_dose_total_gy": plan.get("beam_dose_total_gy"),
+        "technique": joined(plan["techniques"]),
+        "energies": joined(plan["energies"]),
+        "radiation_types": joined(plan["radiation_types"]),
+        "fraction_groups": len(plan["fraction_groups"]),
+        "fractions_planned": plan["fractions_planned"],
+        "beams": plan["beams"],
+        "monitor_units": plan["monitor_units"],
+        "plan_rx_gy": plan["plan_rx_gy"],
+        "plan_rx_levels_gy": joined(plan["plan_rx_levels_gy"]),
+        "beam_dose_total_gy": plan["beam_dose_total_gy"],
     }
 
 
@@ -109,7 +109,10 @@ def course_row(
         **_object_counts(collected, facts, counts),
         **_planning_image(collected, facts),
         **course.covariates.model_dump(include={"age_years", "sex", "scanner", "contrast"}),
-        **_plan_facts(collected, facts, [p for p in plans if p["selected"]]),
+        **_plan_facts([p for p in plans if p["selected"]]),
+        "fractions_delivered": counts.fractions_delivered.get(course.course_id),
+        "plan_rx_total_gy": rx_total_gy(facts),
+        "course_total_status": facts.total.get("status"),
         **{f"status_{name}": status for name, status in statuses.items()},
         "rtpipeline_version": __version__,
     }
@@ -124,7 +127,7 @@ def _object_counts(collected: CollectedCourse, facts: CourseFacts, counts: Count
 
     return {
         "images": len(course.images),
-        "images_prepared": made("prepare_images", sum(i.get("status") == "ok" for i in facts.images.values())),
+        "images_prepared": made("prepare_images", sum(i["status"] == "ok" for i in facts.images.values())),
         "structure_sets": len(course.structure_sets),
         "structures": made("structures", counts.structures.get(course_id, 0)),
         "structures_with_volume": made("structures", counts.structures_with_volume.get(course_id, 0)),
@@ -150,7 +153,7 @@ def _planning_image(collected: CollectedCourse, facts: CourseFacts) -> dict[str,
     }
 
 
-def _plan_facts(collected: CollectedCourse, facts: CourseFacts, selected: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _plan_facts(selected: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Facts of the selected plans as one row; numbers that cannot be joined stay null."""
 
     def values(name: str) -> list[Any]:
@@ -175,3 +178,16 @@ def _plan_facts(collected: CollectedCourse, facts: CourseFacts, selected: Sequen
         "plan_rx_levels_gy": joined(values("plan_rx_levels_gy")),
         "beam_dose_total_gy": values("beam_dose_total_gy")[0] if len(selected) == 1 else None,
     }
+
+
+def rx_total_gy(facts: CourseFacts) -> float | None:
+    """Sum of the prescriptions of the plans that the dose of the whole course is made of.
+
+    None where there is no such dose, where a plan does not state one level, and where one was delivered in part.
+    """
+    whole = next((d for d in facts.doses if d["whole_course"]), None)
+    if whole is None or any(weight not in (0, 1) for weight in facts.total.get("weights", {}).values()):
+        return None
+    levels = [facts.plans[plan_id]["plan_rx_gy"] if plan_id in facts.plans else None for plan_id in whole["plan_ids"]]
+    known = [level for level in levels if level is not None]
+    return float(sum(known)) if known and len(known) == len(levels) else None

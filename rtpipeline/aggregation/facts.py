@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from rtpipeline.aggregation.run_plan import CollectedCourse
+
+T = TypeVar("T", list[Any], dict[str, Any])
 
 JOIN = "+"
 """Joins several values of one column."""
 
 
+PLAN_FACTS = (
+    "techniques", "energies", "radiation_types", "fraction_groups", "fractions_planned", "beams", "monitor_units",
+    "plan_rx_gy", "plan_rx_levels_gy", "beam_dose_total_gy",
+)  # fmt: skip
+"""What is kept of a plan; the facts of every beam stay in the stage's folder."""
+
+
 @dataclass(frozen=True)
 class CourseFacts:
-    """What `plans.json`, `doses.json` and `images.json` say about one course; empty where they do not exist."""
+    """What `plans.json`, `doses.json`, `course_total.json` and `images.json` say; empty where they do not exist."""
 
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     """by plan_id"""
     doses: list[dict[str, Any]] = field(default_factory=list)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     """by image_id"""
+    total: dict[str, Any] = field(default_factory=dict)
+    """what was decided about the dose of the whole course"""
     problems: tuple[str, ...] = ()
     """files that are there but cannot be read"""
 
@@ -29,22 +40,26 @@ def course_facts(collected: CollectedCourse) -> CourseFacts:
     """Read the facts of one course."""
     problems: list[str] = []
 
-    def entries(stage: str, file: str, name: str) -> list[dict[str, Any]]:
+    def content(stage: str, file: str, kind: type[T]) -> T:
         path = collected.stages[stage].table(file)
         if path is None:
-            return []
+            return kind()
         try:
-            content = json.loads(path.read_bytes())
+            found = json.loads(path.read_bytes())
         except (OSError, ValueError):
+            found = None
+        if not isinstance(found, kind):
             problems.append(f"{file} of {stage}")
-            return []
-        listed = content.get(name, []) if isinstance(content, dict) else content
-        return [entry for entry in listed if isinstance(entry, dict)]
+            return kind()
+        return found
 
+    plans: list[dict[str, Any]] = content("prepare_rt", "plans.json", list)
+    images: list[dict[str, Any]] = content("prepare_images", "images.json", list)
     return CourseFacts(
-        plans={str(p.get("plan_id")): p for p in entries("prepare_rt", "plans.json", "plans")},
-        doses=entries("prepare_rt", "doses.json", "doses"),
-        images={str(i.get("image_id")): i for i in entries("prepare_images", "images.json", "images")},
+        plans={plan["plan_id"]: {name: plan[name] for name in PLAN_FACTS} for plan in plans},
+        doses=content("prepare_rt", "doses.json", list),
+        images={image["image_id"]: image for image in images},
+        total=content("prepare_rt", "course_total.json", dict),
         problems=tuple(problems),
     )
 

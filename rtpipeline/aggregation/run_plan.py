@@ -131,6 +131,13 @@ def collect(plan: RunPlan, courses: Iterable[Course], cohort_folder: Path, threa
         return list(pool.map(one, ordered))
 
 
+def _record(folder: Path) -> StageRecord | None:
+    try:
+        return StageRecord.load(folder)
+    except (OSError, ValidationError):
+        return None
+
+
 def _state(name: str, planned: StagePlan | None, cohort_folder: Path) -> StageState:
     if planned is None:
         return StageState(name, MISSING)
@@ -138,7 +145,7 @@ def _state(name: str, planned: StagePlan | None, cohort_folder: Path) -> StageSt
     if status in WITHOUT_OUTPUT:
         return StageState(name, status or MISSING, reason, planned.key)
     folder = cohort_folder / planned.folder if planned.folder else None
-    record = StageRecord.load(folder) if folder is not None else None
+    record = _record(folder) if folder is not None else None
     if record is None or (record.stage_key and planned.key and record.stage_key != planned.key):
         return StageState(name, status if status in FAILED else MISSING, reason, planned.key)
     kept = record.model_copy(update={"findings": [], "traceback": ""})

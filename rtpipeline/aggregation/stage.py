@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from rtpipeline.aggregation.collect import Broken, Part, write_table
 from rtpipeline.aggregation.course_tables import SOURCES, parts_of
@@ -23,15 +22,15 @@ from rtpipeline.aggregation.findings_table import broken_tables, findings_frame
 from rtpipeline.aggregation.ro_crate import METADATA, ro_crate
 from rtpipeline.aggregation.run_plan import CollectedCourse, RunPlan, collect
 from rtpipeline.aggregation.summary import RUN_JSON
-from rtpipeline.aggregation.workbook import write_workbook
-from rtpipeline.config import Config, parse_config
+from rtpipeline.aggregation.workbook import WORKBOOK, write_workbook
+from rtpipeline.config import Config, config_yaml, parse_config, without_folders
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.contracts.manifests import CohortManifest, StageRecord
 from rtpipeline.contracts.tables import COURSES, FINDINGS, PLANS, TABLES, data_dictionary
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import available_cpus
-from rtpipeline.provenance.methods import methods_text, portable_config
+from rtpipeline.provenance.methods import methods_text
 from rtpipeline.provenance.versions import StageUse, in_table_order, libraries, program, stage_use
 from rtpipeline.report.build import write_report
 from rtpipeline.stages import COURSE_STAGES, STAGES
@@ -47,12 +46,13 @@ def run(context: StageContext) -> StageOutcome:
         raise UsageError("stage aggregation needs --store, the cohort's folder of the store.")
     plan = RunPlan.load(context.store, context.run_id)
     manifest = CohortManifest.load(context.input("organize"))
-    config = parse_config(plan.config, "the configuration in plan.json") if plan.config else context.config
+    config = parse_config(plan.config or without_folders(context.config), "the configuration of plan.json")
     threads = reading_threads(context.config)
     courses = collect(plan, manifest.courses, context.store, threads)
     facts = {c.course_id: course_facts(c) for c in courses}
 
-    _course_tables(context, courses, facts, threads)
+    _course_tables(context, courses, threads)
+    context.report(*_unreadable_facts(courses, facts))
     PLANS.write(
         PLANS.frame(r for c in courses for r in plan_rows(context.cohort, c, facts[c.course_id], plan.organize_key)),
         context.out / "plans.parquet",
@@ -66,7 +66,7 @@ def run(context: StageContext) -> StageOutcome:
     run_facts = _run_facts(plan, manifest, uses, config)
     (context.out / RUN_JSON).write_text(json.dumps(run_facts, indent=1) + "\n")
     _explain(context.out, config, uses, run_facts)
-    _export(context.out, config, run_facts)
+    _export(context.out, config)
     write_report(context.out)
     crate = ro_crate(context.out, context.cohort, run_facts, libraries(uses.values()))
     (context.out / METADATA).write_text(json.dumps(crate, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -79,16 +79,14 @@ def reading_threads(config: Config) -> int:
     return min(MAX_AUTO_THREADS, available_cpus()) if wanted == "auto" else max(1, int(wanted))
 
 
-def _course_tables(
-    context: StageContext, courses: Sequence[CollectedCourse], facts: dict[str, CourseFacts], threads: int
-) -> None:
+def _course_tables(context: StageContext, courses: Sequence[CollectedCourse], threads: int) -> None:
     """The tables that are the rows of many courses, one after the other; what cannot be used becomes findings."""
     broken: list[tuple[str, Broken]] = []
     for name in SOURCES:
-        parts: list[Part] = parts_of(name, courses, facts, context.cohort)
+        parts: list[Part] = parts_of(name, courses, context.cohort)
         table = TABLES[name]
         broken += [(name, b) for b in write_table(table, parts, context.out / f"{name}.parquet", threads)]
-    context.report(*broken_tables(broken), *_unreadable_facts(courses, facts))
+    context.report(*broken_tables(broken))
 
 
 def _unreadable_facts(courses: Sequence[CollectedCourse], facts: dict[str, CourseFacts]) -> list[Finding]:
@@ -132,7 +130,19 @@ def count_rows(results: Path) -> Counts:
         structures=dict(Counter(structures["course_id"].to_pylist())),
         structures_with_volume=dict(Counter(with_volume["course_id"].to_pylist())),
         dvh_rows=dict(Counter(dvh["course_id"].to_pylist())),
+        fractions_delivered=_delivered(results),
     )
+
+
+def _delivered(results: Path) -> dict[str, int | None]:
+    """Fractions that the treatment records name as completed, by course; null where a record leaves the number open."""
+    names = ["course_id", "plan_id", "fraction_group", "fraction_number", "record_id", "record_status"]
+    numbers: dict[str, set[tuple[Any, ...] | None]] = {}
+    for row in pq.read_table(results / "fractions.parquet", columns=names).to_pylist():
+        if row["record_id"] is not None and row["record_status"] == "normal":
+            fraction = (row["plan_id"], row["fraction_group"], row["fraction_number"])
+            numbers.setdefault(row["course_id"], set()).add(None if row["fraction_number"] is None else fraction)
+    return {course: None if None in found else len(found) for course, found in numbers.items()}
 
 
 def _stage_uses(context: StageContext, courses: Sequence[CollectedCourse]) -> dict[str, StageUse]:
@@ -171,30 +181,15 @@ def _explain(out: Path, config: Config, uses: dict[str, StageUse], run_facts: di
     computed = {name: replace(use) for name, use in uses.items() if use.computed}
     (out / "methods.md").write_text(methods_text(config, computed, counts), encoding="utf-8")
     (out / "data_dictionary.md").write_text(data_dictionary(), encoding="utf-8")
-    text = yaml.safe_dump(portable_config(config), sort_keys=False, allow_unicode=True)
     header = "# The resolved configuration of the run. Files by name; their content entered the settings digests.\n"
-    (out / "config.yaml").write_text(header + text, encoding="utf-8")
+    (out / "config.yaml").write_text(header + config_yaml(config), encoding="utf-8")
 
 
-def _export(out: Path, config: Config, run_facts: dict[str, Any]) -> None:
+def _export(out: Path, config: Config) -> None:
     export_csv(out, out / PLAIN.folder, PLAIN)
     if config.aggregation.decimal_comma:
         export_csv(out, out / DECIMAL_COMMA.folder, DECIMAL_COMMA)
-    write_workbook(
-        out, out / "rtpipeline_results.xlsx", about(run_facts, _rows(out, "courses")), run_facts["aggregated_utc"]
-    )
-
-
-def about(run_facts: dict[str, Any], courses: int) -> list[tuple[str, Any]]:
-    """Lines at the top of the workbook's `read_me`."""
-    return [
-        ("cohort", run_facts["cohort"]),
-        ("run", run_facts["run_id"]),
-        ("tables written (UTC)", run_facts["aggregated_utc"]),
-        ("RTpipeline", run_facts["program"]["rtpipeline"]),
-        ("patients", int(run_facts["patients"])),
-        ("courses", int(courses)),
-    ]
+    write_workbook(out, out / WORKBOOK)
 
 
 def _rows(results: Path, name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import xlsxwriter
 
 from rtpipeline.aggregation.exports import flat_names, is_curves
+from rtpipeline.aggregation.summary import load_run
 from rtpipeline.contracts.columns import Column, Table
 from rtpipeline.contracts.tables import TABLES
 
@@ -25,6 +26,7 @@ MAX_CELLS = 10_000_000
 CELL_CHARACTERS = 32_767
 """Limit of the file format for one text."""
 
+WORKBOOK = "rtpipeline_results.xlsx"
 READ_ME = "read_me"
 HEADER_COLOUR = "#DCE6F1"
 FORMATS = {"Gy": "0.00", "cc": "0.00", "%": "0.0", "mm": "0.00", "MU": "0.0", "": "0.000", "years": "0", "days": "0"}
@@ -73,14 +75,31 @@ def sheets_of(results: Path) -> list[Sheet]:
     return found
 
 
-def write_workbook(results: Path, target: Path, about: Sequence[tuple[str, Any]], created_utc: str = "") -> None:
-    """Write the workbook of a results folder.
+def about(run: dict[str, Any], courses: int) -> list[tuple[str, Any]]:
+    """Label and value of the lines at the top of `read_me`.
 
     Parameters
     ----------
-    about: label and value of the lines at the top of `read_me`.
-    created_utc: ISO time that the file's properties state; the epoch of the format when empty.
+    run: content of `run.json`.
     """
+    return [
+        ("cohort", run["cohort"]),
+        ("run", run["run_id"]),
+        ("tables written (UTC)", run["aggregated_utc"]),
+        ("RTpipeline", run["program"]["rtpipeline"]),
+        ("patients", int(run["patients"])),
+        ("courses", courses),
+    ]
+
+
+def write_workbook(results: Path, target: Path) -> None:
+    """Write the workbook of a results folder.
+
+    Raises
+    ------
+    UsageError: the folder holds no results.
+    """
+    run = load_run(results)
     options = {
         "constant_memory": True,
         "strings_to_formulas": False,
@@ -88,7 +107,7 @@ def write_workbook(results: Path, target: Path, about: Sequence[tuple[str, Any]]
         "nan_inf_to_errors": False,
     }
     with xlsxwriter.Workbook(str(target), options) as book:
-        created = datetime.fromisoformat(created_utc) if created_utc else datetime(2000, 1, 1, tzinfo=UTC)
+        created = datetime.fromisoformat(run["aggregated_utc"]).replace(tzinfo=None)
         book.set_properties(
             {
                 "title": "RTpipeline results",
@@ -99,7 +118,8 @@ def write_workbook(results: Path, target: Path, about: Sequence[tuple[str, Any]]
         sheets = sheets_of(results)
         pages = {READ_ME: book.add_worksheet(READ_ME)}
         pages |= {s.table.name: book.add_worksheet(s.table.name) for s in sheets if not s.left_out}
-        _read_me(book, pages[READ_ME], sheets, about)
+        rows = {s.table.name: s.rows for s in sheets}
+        _read_me(book, pages[READ_ME], sheets, about(run, rows["courses"]))
         first_rows = _first_rows(results / "dvh_metrics.parquet") if "dvh_metrics" in pages else {}
         for sheet in sheets:
             if not sheet.left_out:
@@ -107,7 +127,7 @@ def write_workbook(results: Path, target: Path, about: Sequence[tuple[str, Any]]
                 _table_sheet(book, pages[sheet.table.name], sheet, links)
 
 
-def _read_me(book: Any, page: Any, sheets: Sequence[Sheet], about: Sequence[tuple[str, Any]]) -> None:
+def _read_me(book: Any, page: Any, sheets: Sequence[Sheet], lines: Sequence[tuple[str, Any]]) -> None:
     title = book.add_format({"bold": True, "font_size": 16})
     warning = book.add_format({"bold": True, "font_color": "#9C2A00", "text_wrap": True, "valign": "top"})
     label = book.add_format({"bold": True, "valign": "top"})
@@ -121,7 +141,7 @@ def _read_me(book: Any, page: Any, sheets: Sequence[Sheet], about: Sequence[tupl
     page.write_string(0, 0, "RTpipeline results", title)
     page.write_string(1, 0, "For research, not for treatment decisions.", warning)
     row = 3
-    for name, value in about:
+    for name, value in lines:
         page.write_string(row, 0, name, label)
         if isinstance(value, int):
             page.write_number(row, 1, value)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -61,17 +59,3 @@ def joined(values: Sequence[float | str]) -> str:
 def plural(number: int, noun: str) -> str:
     """`one patient`, `12 patients`."""
     return f"{NUMBER_WORDS.get(number, f'{number:,}')} {noun}{'' if number == 1 else 's'}"
-
-
-def portable_config(config: Config) -> dict[str, Any]:
-    """The resolved configuration with files by name: paths of a machine do not leave it."""
-
-    def reduced(value: Any, original: Any) -> Any:
-        if isinstance(original, Path):
-            return original.name
-        if isinstance(value, dict):
-            return {k: reduced(v, getattr(original, k, None)) for k, v in value.items()}
-        return value
-
-    plain: dict[str, Any] = config.model_dump(mode="json")
-    return {name: reduced(value, getattr(config, name)) for name, value in plain.items()}

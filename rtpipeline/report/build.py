@@ -43,6 +43,9 @@ MAX_EXAMPLES = 5
 MAX_TARGET_LINES = 40
 """More targets than this are drawn as median and spread."""
 
+BAND_LEVELS = 400
+"""Dose levels at which they are taken."""
+
 SEVERITY_WORDS = {"E": "error", "W": "warning", "I": "note"}
 
 
@@ -55,6 +58,7 @@ def write_report(results: Path) -> Path:
     """
     path = results / INDEX
     write_atomically(path, report_html(ResultTables.load(results)).encode("utf-8"))
+    path.chmod(0o644)  # as the tables beside it
     return path
 
 
@@ -73,7 +77,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
     run = tables.run
     ordered = worst_first(tables.courses)
     metrics = by_course(tables.metrics)
-    comparisons, alone = compare(tables.tps, tables.structures, tables.metrics)
+    comparisons, alone = compare(tables.tps_curves(lambda row: True), tables.structures, tables.metrics)
     shown = ordered[:MAX_SECTIONS]
     found_groups = groups(tables.metrics, run["small_cell_minimum"])
     return {
@@ -114,7 +118,8 @@ def sections(
     ids = {c["course_id"] for c in shown}
     findings = by_course([f for f in tables.findings if f["course_id"] in ids])
     structures = by_course([s for s in tables.structures if s["course_id"] in ids])
-    curves = by_course(list(tables.curves(courses=ids)))
+    curves = by_course(list(tables.curves(lambda row: row["course_id"] in ids)))
+    tps = by_course(list(tables.tps_curves(lambda row: row["course_id"] in ids)))
     plans = by_course([p for p in tables.plans if p["course_id"] in ids])
     return [
         course_section(
@@ -123,6 +128,7 @@ def sections(
             structures.get(row["course_id"], []),
             metrics.get(row["course_id"], []),
             curves.get(row["course_id"], []),
+            tps.get(row["course_id"], []),
             [c for c in comparisons if c.course_id == row["course_id"]],
             plans.get(row["course_id"], []),
         )
@@ -156,40 +162,38 @@ def finding_codes(findings: Sequence[Row]) -> list[dict[str, Any]]:
 
 def target_plots(tables: ResultTables) -> list[Markup]:
     """Targets of the whole cohort: in percent of the prescription where it is known, in Gy where it is not."""
-    targets = {(m["course_id"], m["structure_id"], m["dose_id"]): m for m in tables.metrics if is_target(m)}
-    with_rx = {k: m for k, m in targets.items() if m["rx_gy"]}
-    without = {k: m for k, m in targets.items() if k not in with_rx}
+    targets = {_key(m): m for m in tables.metrics if is_target(m) and m["dmax_gy"] is not None}
+    with_rx = {key: m for key, m in targets.items() if m["rx_gy"]}
+    without = {key: m for key, m in targets.items() if key not in with_rx}
     plots = []
     if with_rx:
-        lines = _cohort_lines(tables, with_rx, of_rx=True)
-        title = f"{len(lines)} targets with a prescription"
-        plots.append(_cohort_plot(lines, title, "% of prescription", [Mark(100.0, "prescription")]))
+        plots.append(_cohort_plot(tables, with_rx, "with a prescription", of_rx=True))
     if without:
-        lines = _cohort_lines(tables, without, of_rx=False)
-        plots.append(_cohort_plot(lines, f"{len(lines)} targets without a known prescription", "Gy", []))
-    return [p for p in plots if p]
+        plots.append(_cohort_plot(tables, without, "without a known prescription", of_rx=False))
+    return plots
 
 
-def _cohort_lines(tables: ResultTables, wanted: dict[tuple[str, str, str], Row], of_rx: bool) -> list[Line]:
-    lines = []
-    for curve in tables.curves(structures=wanted.keys()):
-        key = (curve["course_id"], curve["structure_id"], curve["dose_id"])
-        for line in plot_lines([curve], [wanted[key]], of_rx):
-            lines.append(Line(f"{curve['course_id']} {line.name}", line.dose_gy, line.volume_pct, is_target=False))
-    return lines
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["course_id"], row["structure_id"], row["dose_id"]
 
 
-def _cohort_plot(lines: Sequence[Line], title: str, unit: str, marks: Sequence[Mark]) -> Markup:
-    if not lines:
-        return Markup()
-    if len(lines) <= MAX_TARGET_LINES:
-        return dvh_plot(lines, marks, title=title, unit=unit)
-    top = max(float(line.dose_gy[-1]) for line in lines)
-    dose = np.linspace(0.0, top, 400)
+def _cohort_plot(tables: ResultTables, wanted: dict[tuple[str, str, str], Row], what: str, *, of_rx: bool) -> Markup:
+    """Curves of the wanted rows: each one while they are few, else median and spread on common dose levels."""
+    title = f"{len(wanted)} target{'' if len(wanted) == 1 else 's'} {what}"
+    unit, marks = ("% of prescription", [Mark(100.0, "prescription")]) if of_rx else ("Gy", [])
+    lines = (
+        Line(f"{key[0]} {line.name}", line.dose_gy, line.volume_pct)
+        for curve in tables.curves(lambda row: _key(row) in wanted)
+        for key in [_key(curve)]
+        for line in plot_lines([curve], [wanted[key]], of_rx)
+    )
+    if len(wanted) <= MAX_TARGET_LINES:
+        return dvh_plot(list(lines), marks, title=title, unit=unit)
+    top = max(m["dmax_gy"] / (m["rx_gy"] / 100 if of_rx else 1) for m in wanted.values())
+    dose = np.linspace(0.0, top, BAND_LEVELS)
     volumes = np.array([np.interp(dose, line.dose_gy, line.volume_pct, right=0.0) for line in lines])
     low, median, high = np.quantile(volumes, [0.1, 0.5, 0.9], axis=0)
-    band = Band(dose, low, median, high, f"median, 10-90 % of {len(lines)}")
-    return dvh_plot([], marks, title=title, unit=unit, band=band)
+    return dvh_plot([], marks, title=title, unit=unit, band=Band(dose, low, median, high, "median, 10 to 90 %"))
 
 
 def num(value: float | None, digits: int = 1) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtpipeline.report.tables import Row
+from rtpipeline.report.tables import Array, Row
 
 MEASURES = ("volume_cc", "dmean_gy", "d95_gy", "dmax_gy")
 
@@ -55,11 +55,11 @@ def pair(name: str, ours: float | None, theirs: float | None) -> Pair:
     return Pair(ours, theirs, 100.0 * (ours - theirs) / theirs)
 
 
-def dose_at_volume_pct(dose_gy: list[float], volume_cc: list[float], volume_pct: float) -> float | None:
+def dose_at_volume_pct(dose_gy: Array | None, volume_cc: Array | None, volume_pct: float) -> float | None:
     """Dose (Gy) that this share of the volume receives at least, from a cumulative curve; None without a volume."""
-    if not dose_gy or not volume_cc or not volume_cc[0] > 0:
+    if dose_gy is None or volume_cc is None or len(volume_cc) == 0 or not volume_cc[0] > 0:
         return None
-    return float(np.interp(-volume_pct / 100.0 * volume_cc[0], -np.asarray(volume_cc), np.asarray(dose_gy)))
+    return float(np.interp(-volume_pct / 100.0 * volume_cc[0], -volume_cc, dose_gy))
 
 
 def compare(tps: Iterable[Row], structures: Iterable[Row], metrics: Iterable[Row]) -> tuple[list[Comparison], int]:
@@ -88,7 +88,7 @@ def compare(tps: Iterable[Row], structures: Iterable[Row], metrics: Iterable[Row
             "volume_cc": curve["volume_cc"],
             "dmean_gy": curve["dmean_gy"],
             "dmax_gy": curve["dmax_gy"],
-            "d95_gy": dose_at_volume_pct(curve["dose_gy"] or [], curve["cumulative_volume_cc"] or [], 95.0),
+            "d95_gy": dose_at_volume_pct(curve["dose_gy"], curve["cumulative_volume_cc"], 95.0),
         }
         pairs = tuple(pair(name, own.get(name), theirs[name]) for name in MEASURES)
         found.append(Comparison(curve["course_id"], own["structure_name"], own["dose_id"], curve["rtdose_id"], pairs))

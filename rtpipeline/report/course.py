@@ -86,6 +86,7 @@ def course_section(
     structures: Sequence[Row],
     metrics: Sequence[Row],
     curves: Sequence[Row],
+    tps: Sequence[Row],
     comparisons: Sequence[Comparison],
     plans: Sequence[Row],
 ) -> CourseSection:
@@ -95,14 +96,14 @@ def course_section(
         row=row,
         findings=ordered[:MAX_FINDINGS],
         findings_further=max(0, len(ordered) - MAX_FINDINGS),
-        plots=course_plots(row["course_id"], curves, metrics),
-        structures=structure_lines(structures, metrics),
+        plots=course_plots(row["course_id"], curves, metrics, tps),
+        structures=structure_lines(structures, metrics, row["status_dvh"] or "missing"),
         comparisons=list(comparisons),
         plans=list(plans),
     )
 
 
-def structure_lines(structures: Sequence[Row], metrics: Sequence[Row]) -> list[StructureLine]:
+def structure_lines(structures: Sequence[Row], metrics: Sequence[Row], dvh_status: str) -> list[StructureLine]:
     """Every structure with each of its doses: targets first, then by name; those without numbers last."""
     of_structure: dict[tuple[str, str], list[Row]] = {}
     for metric in metrics:
@@ -110,14 +111,14 @@ def structure_lines(structures: Sequence[Row], metrics: Sequence[Row]) -> list[S
     lines = []
     for structure in structures:
         rows = of_structure.get((structure["structure_set_id"], structure["structure_id"]), [{}])
-        lines += [_structure_line(structure, row) for row in rows]
+        lines += [_structure_line(structure, row, dvh_status) for row in rows]
     return sorted(
         lines,
         key=lambda s: (s.volume_cc is None, not s.is_target, s.name.lower(), s.set_id, s.row.get("dose_id") or ""),
     )
 
 
-def _structure_line(structure: Row, metric: Row) -> StructureLine:
+def _structure_line(structure: Row, metric: Row, dvh_status: str) -> StructureLine:
     volume = metric.get("volume_cc")
     return StructureLine(
         name=structure["structure_name"],
@@ -127,16 +128,16 @@ def _structure_line(structure: Row, metric: Row) -> StructureLine:
         is_target=is_target({**metric, "roi_type": structure["roi_type"]}),
         volume_cc=structure["volume_cc"] if volume is None else volume,
         row=metric,
-        note=null_reason(structure, metric),
+        note=null_reason(structure, metric, dvh_status),
     )
 
 
-def null_reason(structure: Row, metric: Row) -> str:
+def null_reason(structure: Row, metric: Row, dvh_status: str) -> str:
     """Why a structure has no numbers, in words."""
     if structure["status"] != "ok":
         return STRUCTURE_NOTES.get(structure["status"], str(structure["status"]))
     if not metric:
-        return "no dose applies to it"
+        return "no dose applies" if dvh_status in ("done", "partial", "not_applicable") else f"dvh {dvh_status}"
     if metric["dose_status"] == "low_coverage":
         return f"{metric['dose_coverage_pct']:.1f} % inside the dose grid: maximum only"
     status = str(metric["dose_status"])
@@ -149,13 +150,21 @@ def plot_lines(curves: Iterable[Row], metrics: Iterable[Row], of_rx: bool = Fals
     lines = []
     for curve in curves:
         metric = known.get((curve["course_id"], curve["structure_id"], curve["dose_id"]))
-        if metric is None or not metric["volume_cc"] or not curve["dose_gy"]:
+        if metric is None or not metric["volume_cc"] or not len(curve["dose_gy"]):
             continue
-        dose = np.asarray(curve["dose_gy"], float)
-        if of_rx:
-            dose = 100.0 * dose / metric["rx_gy"]
-        volume = 100.0 * np.asarray(curve["cumulative_volume_cc"], float) / metric["volume_cc"]
+        dose = 100.0 * curve["dose_gy"] / metric["rx_gy"] if of_rx else curve["dose_gy"]
+        volume = 100.0 * curve["cumulative_volume_cc"] / metric["volume_cc"]
         lines.append(Line(curve["structure_name"], *closed(dose, volume), is_target(metric)))
+    return lines
+
+
+def tps_lines(curves: Iterable[Row]) -> list[Line]:
+    """The planning system's curves in percent of the volume that it states."""
+    lines = []
+    for curve in curves:
+        dose, volume = curve["dose_gy"], curve["cumulative_volume_cc"]
+        if dose is not None and volume is not None and len(dose) and volume[0] > 0:
+            lines.append(Line(f"ROI {curve['roi_number']}", *closed(dose, 100.0 * volume / volume[0])))
     return lines
 
 
@@ -168,8 +177,8 @@ def closed(dose: np.ndarray, volume_pct: np.ndarray) -> tuple[np.ndarray, np.nda
     return dose, volume_pct
 
 
-def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row]) -> list[Markup]:
-    """One plot for each dose of the course, the total first."""
+def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row], tps: Sequence[Row]) -> list[Markup]:
+    """One plot for each dose of the course, the total first; the planning system's curves of that dose beside ours."""
     dose_ids = sorted({c["dose_id"] for c in curves}, key=lambda d: (d != "total", d))
     plots = []
     for dose_id in dose_ids:
@@ -178,7 +187,9 @@ def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row]) 
         levels = sorted({m["rx_gy"] for m in own if m["rx_gy"] is not None})
         marks = [Mark(level, f"Rx {level:g} Gy") for level in levels]
         if lines:
-            plots.append(dvh_plot(lines, marks, title=f"Dose-volume histograms of {course_id}, dose {dose_id}"))
+            theirs = tps_lines(t for t in tps if t["dose_id"] == dose_id)
+            title = f"Dose-volume histograms of {course_id}, dose {dose_id}"
+            plots.append(dvh_plot(lines, marks, title=title, reference=theirs))
     return plots
 
 

@@ -133,10 +133,21 @@ class _Axes:
 
 
 def dvh_plot(
-    lines: Sequence[Line], marks: Sequence[Mark] = (), *, title: str, unit: str = "Gy", band: Band | None = None
+    lines: Sequence[Line],
+    marks: Sequence[Mark] = (),
+    *,
+    title: str,
+    unit: str = "Gy",
+    band: Band | None = None,
+    reference: Sequence[Line] = (),
 ) -> Markup:
-    """A plot of cumulative curves; targets are drawn thick and on top, at most MAX_LEGEND curves are named."""
-    tops = [float(line.dose_gy[-1]) for line in lines if len(line.dose_gy)] + [m.dose_gy for m in marks]
+    """A plot of cumulative curves; targets are drawn thick and on top, at most MAX_LEGEND curves are named.
+
+    Parameters
+    ----------
+    reference: curves of the planning system, dotted above ours, which they should hide.
+    """
+    tops = [float(line.dose_gy[-1]) for line in (*lines, *reference) if len(line.dose_gy)] + [m.dose_gy for m in marks]
     tops += [float(band.dose_gy[-1])] if band is not None else []
     axes = _Axes(max([*tops, 1.0]) * 1.02, unit)
     named, further = _named(lines)
@@ -157,6 +168,9 @@ def dvh_plot(
         )
         legend.append(_legend(len(legend), escape(_shortened(line.name)), colour, dash, width))
     drawn += reversed(curves)  # targets come first in the legend and last in the drawing
+    drawn += [f'<path class="tps" d="{axes.path(r.dose_gy, r.volume_pct)}"/>' for r in reference]
+    if reference:
+        legend.append(_legend(len(legend), escape("planning system's own"), "#000000", "1 3", 1.4))
     if further:
         legend.append(_legend(len(legend), escape(f"{len(further)} further"), FURTHER_COLOUR, "", 1.0))
     drawn += [_mark(axes, mark, number) for number, mark in enumerate(marks)]

@@ -1,27 +1,42 @@
-"""What the report reads from a results folder: rows as plain dictionaries, curves of chosen courses only."""
+"""What the report reads from a results folder: rows as plain dictionaries, curves of chosen structures only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rtpipeline.aggregation.summary import load_run
 
 Row = dict[str, Any]
+Array = NDArray[np.float64]
 
 METRIC_COLUMNS = (
     "patient_id", "course_id", "structure_set_id", "structure_id", "structure_name", "structure_name_tg263",
     "structure_source", "dose_id", "roi_type", "dose_status", "volume_cc", "dose_coverage_pct", "dmin_gy", "dmax_gy",
-    "dmean_gy", "rx_gy", "prescription_source", "d98_gy", "d95_gy", "d50_gy", "d2_gy", "v95rx_pct", "hi_icru83",
-    "dose_type", "dose_basis",
+    "dmean_gy", "rx_gy", "d98_gy", "d95_gy", "d2_gy", "v95rx_pct",
 )  # fmt: skip
 """Columns of dvh_metrics that the report shows; those that the configuration left out are absent."""
+
+STRUCTURE_COLUMNS = (
+    "course_id", "structure_set_id", "structure_id", "structure_source", "structure_name", "roi_number", "roi_type",
+    "status", "volume_cc",
+)  # fmt: skip
+
+CURVE_COLUMNS = (
+    "course_id", "structure_set_id", "structure_id", "structure_name", "dose_id", "dose_gy", "cumulative_volume_cc",
+)  # fmt: skip
+
+TPS_COLUMNS = (
+    "course_id", "rtdose_id", "dose_id", "structure_set_id", "roi_number", "volume_cc", "dmean_gy", "dmax_gy",
+    "dose_gy", "cumulative_volume_cc",
+)  # fmt: skip
 
 TARGET_TYPES = frozenset({"GTV", "CTV", "PTV"})
 
@@ -33,7 +48,7 @@ def is_target(row: Row) -> bool:
 
 @dataclass(frozen=True)
 class ResultTables:
-    """The tables of a results folder that the report shows; metrics with the chosen columns, curves on demand."""
+    """The tables of a results folder that the report shows; the columns it needs, and curves on demand."""
 
     folder: Path
     run: Row
@@ -42,7 +57,6 @@ class ResultTables:
     plans: list[Row]
     structures: list[Row]
     metrics: list[Row]
-    tps: list[Row]
 
     @classmethod
     def load(cls, folder: Path) -> ResultTables:
@@ -52,48 +66,48 @@ class ResultTables:
         ------
         UsageError: the folder holds no results.
         """
-        run = load_run(folder)
         return cls(
             folder=folder,
-            run=run,
+            run=load_run(folder),
             courses=_rows(folder, "courses"),
             findings=_rows(folder, "findings"),
             plans=_rows(folder, "plans"),
-            structures=_rows(folder, "structures"),
+            structures=_rows(folder, "structures", STRUCTURE_COLUMNS),
             metrics=_rows(folder, "dvh_metrics", METRIC_COLUMNS),
-            tps=_rows(folder, "tps_dvh"),
         )
 
-    def curves(
-        self, courses: Collection[str] | None = None, structures: Collection[tuple[str, str, str]] | None = None
-    ) -> Iterator[Row]:
-        """Rows of dvh_curves of the given courses, or of (course, structure_id, dose_id), one row group at a time."""
-        file = pq.ParquetFile(self.folder / "dvh_curves.parquet")
-        names = [
-            "course_id",
-            "structure_set_id",
-            "structure_id",
-            "structure_name",
-            "dose_id",
-            "dose_gy",
-            "cumulative_volume_cc",
-        ]
-        wanted = set(courses) if courses is not None else {c for c, *_ in structures or ()}
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=names)
-            rows = rows.filter(pc.is_in(rows["course_id"], value_set=pa.array(sorted(wanted), pa.string())))
-            for row in rows.to_pylist():
-                if structures is None or (row["course_id"], row["structure_id"], row["dose_id"]) in structures:
-                    yield row
+    def curves(self, wanted: Callable[[Row], bool]) -> Iterator[Row]:
+        """Rows of dvh_curves whose keys are wanted."""
+        return _curve_rows(self.folder / "dvh_curves.parquet", CURVE_COLUMNS, wanted)
+
+    def tps_curves(self, wanted: Callable[[Row], bool]) -> Iterator[Row]:
+        """Rows of tps_dvh whose keys are wanted."""
+        return _curve_rows(self.folder / "tps_dvh.parquet", TPS_COLUMNS, wanted)
 
 
 def _rows(folder: Path, name: str, columns: Collection[str] | None = None) -> list[Row]:
     path = folder / f"{name}.parquet"
-    if not path.is_file():
-        return []
     present = pq.read_schema(path).names
     rows: list[Row] = pq.read_table(path, columns=[n for n in present if columns is None or n in columns]).to_pylist()
     return rows
+
+
+def _curve_rows(path: Path, columns: Collection[str], wanted: Callable[[Row], bool]) -> Iterator[Row]:
+    """One row group at a time; the lists of a row are arrays, None where they are null."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        read = file.read_row_group(group, columns=list(columns))
+        lists = [f.name for f in read.schema if pa.types.is_list(f.type)]
+        rows: list[Row] = read.drop_columns(lists).to_pylist()
+        arrays = {name: read[name].combine_chunks() for name in lists}
+        for number, row in enumerate(rows):
+            if wanted(row):
+                yield row | {name: _array(arrays[name], number) for name in lists}
+
+
+def _array(lists: pa.ListArray, number: int) -> Array | None:
+    value = lists[number].values
+    return None if value is None else value.to_numpy(zero_copy_only=False)
 
 
 def by_course(rows: list[Row]) -> dict[str, list[Row]]:
