@@ -274,8 +274,14 @@ def load_config(path: Path | None) -> Config:
     if raw is not None and not isinstance(raw, dict):
         raise ConfigError(f"--config {path} holds a {type(raw).__name__}; a mapping of keys is needed.")
     config = parse_config(raw, f"--config {path}", path.resolve().parent)
-    for name in ("manifest", "structure_names", "custom_structures"):
-        file = getattr(config, name)
+    for section, key, name in (
+        (config, "manifest", "manifest"),
+        (config, "structure_names", "structure_names"),
+        (config, "custom_structures", "custom_structures"),
+        (config.radiomics, "params_file", "radiomics.params_file"),
+        (config.radiomics, "mr_params_file", "radiomics.mr_params_file"),
+    ):
+        file = getattr(section, key)
         if file is not None and not file.is_file():
             raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
     return config

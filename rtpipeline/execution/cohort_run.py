@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rtpipeline.config import Config
 from rtpipeline.contracts.manifests import CohortManifest
@@ -22,6 +23,7 @@ from rtpipeline.execution.reasons import Demands
 from rtpipeline.execution.run_files import (
     earlier_failures,
     new_run,
+    read_plan,
     remember_inputs,
     write_config,
     write_plan,
@@ -61,7 +63,7 @@ def run_cohort(options: RunOptions, display: Display) -> RunSummary:
     UsageError, ConfigError: the inputs, the store or the options cannot be used; nothing has run.
     """
     folder = CohortFolder(options.store.absolute(), options.cohort)
-    check_inputs(options.inputs)
+    check_inputs(options.inputs, options.store)
     with folder.lock():
         sweep(folder.root)
         load_or_make_secret(folder.private, options.secret_file)
@@ -69,16 +71,18 @@ def run_cohort(options: RunOptions, display: Display) -> RunSummary:
             return CohortRun(options, folder, display, interrupted).run()
 
 
-def check_inputs(inputs: Sequence[Path]) -> None:
-    """Refuse sources that do not exist.
+def check_inputs(inputs: Sequence[Path], store: Path) -> None:
+    """Refuse sources that do not exist, and a store that would be read as part of the export.
 
     Raises
     ------
-    UsageError: a source is missing.
+    UsageError: one of these.
     """
     for path in inputs:
         if not path.exists():
             raise UsageError(f"--input {path} does not exist; give the folder or archive of the export.")
+        if store.resolve().is_relative_to(path.resolve()):
+            raise UsageError(f"--output {store} lies inside --input {path}; give a folder outside of the export.")
 
 
 def organized(folder: CohortFolder, key: str) -> Output | None:
@@ -88,6 +92,27 @@ def organized(folder: CohortFolder, key: str) -> Output | None:
         return None
     output = read_output(folder.store / stage_path(folder.cohort, "organize", key))
     return output if output is not None and output.status in ("done", "partial") else None
+
+
+def aggregation_request(folder: CohortFolder, run_id: str, plan: dict[str, Any], config: Config) -> StageRequest:
+    """What aggregation is told to write the tables of a run.
+
+    Parameters
+    ----------
+    plan: the run's `plan.json`; aggregation hangs on all keys in it.
+    """
+    keys = sorted((c["course_id"], name, e["key"]) for c in plan["courses"] for name, e in c["stages"].items())
+    return StageRequest(
+        stage="aggregation",
+        cohort=folder.cohort,
+        out=folder.results / run_id,
+        config=config,
+        stage_key=stage_key(digest([plan["organize_key"], keys]), settings_digest("aggregation", config)),
+        inputs={"organize": folder.store / stage_path(folder.cohort, "organize", plan["organize_key"])},
+        private=folder.private,
+        store=folder.root,
+        run_id=run_id,
+    )
 
 
 class CohortRun:
@@ -108,7 +133,7 @@ class CohortRun:
         from rtpipeline.dicom.sources import listing_digest
 
         config = self._options.config
-        key = organize_key(listing_digest(self._sources, ignore=(self._options.store.absolute(),)), config)
+        key = organize_key(listing_digest(self._sources), config)
         run_id = new_run(self._folder, digest([key, all_settings(config)]), self._started)
         logs = self._folder.run(run_id) / "logs"
         remember_inputs(self._folder, self._sources, config)
@@ -149,7 +174,7 @@ class CohortRun:
             write_plan(self._folder, run_id, plan, started_utc)
         if not completed:
             return self._stop(run_id, plan, organize, attempts, ledger)
-        aggregation = self._aggregate(run_id, plan, organize, logs, attempts)
+        aggregation = self._aggregate(run_id, logs, attempts)
         summary = self._summary(run_id, plan, [organize, *([aggregation.output] if aggregation.output else [])])
         return self._with_results(summary, aggregation)
 
@@ -194,19 +219,10 @@ class CohortRun:
             earlier=earlier_failures(self._folder),
         )
 
-    def _aggregate(self, run_id: str, plan: CohortPlan, organize: Output, logs: Path, attempts: Attempts) -> Finished:
+    def _aggregate(self, run_id: str, logs: Path, attempts: Attempts) -> Finished:
         self._display.say("aggregation: writing the cohort's tables")
-        request = StageRequest(
-            stage="aggregation",
-            cohort=self._folder.cohort,
-            out=self._folder.results / run_id,
-            config=self._options.config,
-            stage_key=stage_key(plan.keys_digest(), settings_digest("aggregation", self._options.config)),
-            inputs={"organize": organize.folder},
-            private=self._folder.private,
-            store=self._folder.root,
-            run_id=run_id,
-        )
+        written = read_plan(self._folder, run_id)
+        request = aggregation_request(self._folder, run_id, written, self._options.config)
         finished = self._one(request, logs, attempts)
         if finished is None:
             raise KeyboardInterrupt

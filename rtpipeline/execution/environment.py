@@ -38,13 +38,24 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 def process_environment(threads: int) -> dict[str, str]:
-    """This process's environment with the thread limits of a stage, for a process that is to be started."""
-    return {**os.environ, **thread_environment(threads)}
+    """This process's environment for a warm server: with the thread limits of its stages, and no thread at all yet.
+
+    Arrow's allocator would start one in the background when it is loaded.
+    """
+    return {**os.environ, **thread_environment(threads), "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 def limit_threads(threads: int) -> None:
     """Hold this process to so many threads; it must not have imported a numerical library yet."""
     os.environ.update(thread_environment(threads))
+
+
+def totalsegmentator_weights() -> Path:
+    """Folder in which TotalSegmentator looks for its weights (`TOTALSEG_WEIGHTS_PATH`, else below its home folder)."""
+    if path := os.environ.get("TOTALSEG_WEIGHTS_PATH"):
+        return Path(path)
+    home = os.environ.get("TOTALSEG_HOME_DIR")
+    return (Path(home) if home else Path.home() / ".totalsegmentator") / "nnunet" / "results"
 
 
 def _first_number(*paths: Path) -> float | None:

@@ -42,12 +42,11 @@ def foresee(options: RunOptions) -> Foresight:
     ------
     UsageError: a source, course or stage does not exist.
     """
-    check_inputs(options.inputs)
-    store = options.store.absolute()
-    folder = CohortFolder(store, options.cohort)
+    check_inputs(options.inputs, options.store)
+    folder = CohortFolder(options.store.absolute(), options.cohort)
     forced = forced_stages(options.force, options.config)
     sources = [path.absolute() for path in options.inputs]
-    key = organize_key(listing_digest(sources, ignore=(store,)), options.config)
+    key = organize_key(listing_digest(sources), options.config)
     done = organized(folder, key)
     if done is None or "organize" in forced:
         return Foresight(Reason(Kind.FORCED if "organize" in forced else Kind.NEW_INPUT))

@@ -121,10 +121,6 @@ class CohortPlan:
             return Reason(Kind.CHANGED_UPSTREAM, f"{', '.join(waits)} run again")
         return reason
 
-    def keys_digest(self) -> str:
-        """Digest of all keys: what the aggregation of this run hangs on."""
-        return digest([self.organize_key, sorted((i.course_id, i.name, i.key) for i in self.items.values())])
-
 
 def course_stages() -> list[Stage]:
     """The stages of a course, each after what it waits for."""

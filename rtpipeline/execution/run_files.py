@@ -26,10 +26,14 @@ def new_run(folder: CohortFolder, keys_digest: str, now: datetime) -> str:
     return run_id
 
 
+def runs(folder: CohortFolder) -> list[str]:
+    """The runs that have a plan, the newest last."""
+    return sorted(p.parent.name for p in (folder.root / "runs").glob("*/plan.json"))
+
+
 def latest_run(folder: CohortFolder) -> str | None:
     """The newest run that has a plan; None when there is none."""
-    runs = sorted(p.parent.name for p in (folder.root / "runs").glob("*/plan.json"))
-    return runs[-1] if runs else None
+    return next(reversed(runs(folder)), None)
 
 
 def write_plan(folder: CohortFolder, run_id: str, plan: CohortPlan, started_utc: str) -> None:

@@ -1,8 +1,8 @@
 """A stage table with the names of the real one and stages of a few lines, to test the runner alone.
 
 An export is one folder a course: `image.txt` and `plan.txt`. What a stage does is set by the environment:
-`TOY_BEHAVIOUR` maps `course/stage` to a list of actions, one for each attempt (after the last one it works). Each attempt leaves a line
-in `TOY_TRACE`.
+`TOY_BEHAVIOUR` maps `course/stage` to a list of actions, one for each attempt (after the last one it works).
+Each attempt leaves a line in `TOY_TRACE`.
 """
 
 from __future__ import annotations
