@@ -1,7 +1,8 @@
-"""Laws of organize as a whole: nothing is lost, nothing depends on file order, late objects change only what they must."""
+"""Laws of organize as a whole: nothing is lost, file order counts for nothing, late objects change what they must."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -16,13 +17,13 @@ from .rows import MR, PT, Export, codes, uid
 
 
 def mixed_export() -> Export:
-    """Several patients: a treatment with everything, structure sets only, images only, dose only, and refused objects."""
+    """Several patients: a treatment with everything, structure sets only, images only, dose only, refused objects."""
     export = Export()
     whole = export.course()
     export.image("mr", sop_class=MR, days=-3)
     export.registration([whole["ct"].frame, uid("frame", "mr", "study 1")])
     export.record(whole["plan"])
-    export.row("rtimage", uid("drr"), facts='{"plan_uids": ["%s"], "series_uids": []}' % whole["plan"])
+    export.row("rtimage", uid("drr"), facts=json.dumps({"plan_uids": [whole["plan"]]}))
     export.patient, export.name, export.study = "PAT2", "Roe^Richard", "study 2"
     export.structure_set(export.ct())
     export.patient, export.name, export.study = "PAT3", "Poe^Anna", "study 3"
