@@ -74,10 +74,10 @@ def decide_total(plans: Sequence[PlanEvidence], multi_plan: Mapping[str, frozens
     """
     if not plans:
         return CourseTotal("none", "no selected plan")
-    if len(plans) == 1:
-        if plans[0].has_dose:
-            return CourseTotal("single_plan")
-        return CourseTotal("none", "the plan has no dose")
+    if len(plans) == 1 and plans[0].has_dose:
+        return CourseTotal("single_plan")
+    if not multi_plan and not any(p.has_dose for p in plans):
+        return CourseTotal("none", "no plan has a dose")
     if len({p.brachy for p in plans}) > 1:
         return CourseTotal(
             "partial", "brachytherapy and external beams are never added physically", code="COURSE_BOOST"

@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 def run(context: StageContext) -> StageOutcome:
     """Prepare the RT objects of a course; what is refused has a finding, and the rest goes on."""
-    inputs = rt_inputs(context, context.course())
+    course = context.course()
+    if course.status == "excluded":
+        return StageOutcome(status="not_applicable", reason=f"course left out: {', '.join(course.excluded_by)}")
+    inputs = rt_inputs(context, course)
     if not inputs.rows:
         return StageOutcome(status="not_applicable", reason="no RT objects")
     structures = _structure_sets(context, inputs)

@@ -1,0 +1,162 @@
+"""The total of several plans: only evidence of delivery, or of one conceptual plan, adds them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
+
+
+def plan(name: str, planned: int | None, **more: object) -> PlanEvidence:
+    base = PlanEvidence(
+        name, has_dose=True, brachy=False, dose_type="PHYSICAL", frame="f", fractions_planned=planned, groups=1
+    )
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+A, B = "plan-01", "plan-02"
+FIRST, BOOST = plan(A, 25), plan(B, 8)
+
+
+def numbers(count: int) -> frozenset[int]:
+    return frozenset(range(1, count + 1))
+
+
+def stated(a: int | None, b: int | None) -> list[PlanEvidence]:
+    return [replace(FIRST, manifest_fractions=a), replace(BOOST, manifest_fractions=b)]
+
+
+def recorded(a: frozenset[int], b: frozenset[int]) -> list[PlanEvidence]:
+    return [replace(FIRST, recorded_fractions=a), replace(BOOST, recorded_fractions=b)]
+
+
+WEIGHED = {
+    "manifest, both whole": (stated(25, 8), "phase_sum", {A: 1.0, B: 1.0}),
+    "manifest, replanned after 12": (stated(12, 8), "delivered_fractions", {A: 12 / 25, B: 1.0}),
+    "manifest, the second never given": (stated(25, 0), "phase_sum", {A: 1.0, B: 0.0}),
+    "records, both whole": (recorded(numbers(25), numbers(8)), "phase_sum", {A: 1.0, B: 1.0}),
+    "records, replanned after 17": (recorded(numbers(17), numbers(8)), "delivered_fractions", {A: 17 / 25, B: 1.0}),
+    "manifest before records": (
+        [replace(p, recorded_fractions=numbers(3)) for p in stated(25, 8)],
+        "phase_sum",
+        {A: 1.0, B: 1.0},
+    ),
+    "concurrent, each names the other": (
+        [replace(FIRST, concurrent=frozenset({B})), replace(BOOST, concurrent=frozenset({A}))],
+        "concurrent_plans",
+        {A: 1.0, B: 1.0},
+    ),
+    "concurrent, one names the other": (
+        [FIRST, replace(BOOST, concurrent=frozenset({A}))],
+        "concurrent_plans",
+        {A: 1.0, B: 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHED)
+def test_evidence_of_every_plan_gives_a_total(case):
+    plans, basis, weights = WEIGHED[case]
+    found = decide_total(plans, {})
+    assert (found.status, found.basis, found.code) == ("ok", basis, "")
+    assert found.weights == pytest.approx(weights)
+
+
+AMBIGUOUS = {
+    "nothing but dates and prescriptions": [FIRST, BOOST],
+    "manifest of one plan only": stated(25, None),
+    "more fractions than planned": stated(25, 9),
+    "records of one plan only": recorded(numbers(25), frozenset()),
+    "a record missing in between": recorded(numbers(25) - {7}, numbers(8)),
+    "records that do not begin with 1": recorded(numbers(25) - {1}, numbers(8)),
+    "an interrupted fraction": [replace(p, interrupted=True) for p in recorded(numbers(25), numbers(8))],
+    "fractions planned unknown": [replace(p, fractions_planned=None) for p in stated(25, 8)],
+    "part of a plan with two fraction groups": [replace(p, groups=2) for p in stated(12, 8)],
+    "records of plans with two fraction groups": [replace(p, groups=2) for p in recorded(numbers(25), numbers(8))],
+    "three plans, two of them concurrent": [
+        replace(FIRST, concurrent=frozenset({B})),
+        BOOST,
+        plan("plan-03", 5),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_without_evidence_there_is_no_total(case):
+    found = decide_total(AMBIGUOUS[case], {})
+    assert found.status == "ambiguous"
+    assert found.weights == {}
+    assert found.code == "COURSE_REPLAN"
+
+
+def test_a_chain_of_concurrent_plans_is_one_plan():
+    chain = [plan(f"plan-{n:02d}", 5, concurrent=frozenset({f"plan-{n + 1:02d}"})) for n in range(1, 5)]
+    assert decide_total([*chain, plan("plan-05", 5)], {}).basis == "concurrent_plans"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        ({("rs-01", 1)}, {("rs-01", 2)}, "COURSE_BOOST"),
+        ({("rs-01", 1)}, {("rs-01", 1)}, "COURSE_REPLAN"),
+        ({("rs-01", 1)}, set(), "COURSE_REPLAN"),
+        ({("rs-01", 1)}, {("rs-02", 1)}, "COURSE_BOOST"),
+    ],
+)
+def test_targets_choose_the_words_and_never_a_total(first, second, code):
+    plans = [replace(FIRST, targets=frozenset(first)), replace(BOOST, targets=frozenset(second))]
+    found = decide_total(plans, {})
+    assert (found.status, found.code) == ("ambiguous", code)
+    derived = [plans[0], replace(plans[1], replaces=frozenset({A}))]
+    assert decide_total(derived, {}).code == "COURSE_REPLAN"
+
+
+def test_a_multi_plan_dose_of_exactly_the_selected_plans_is_the_total():
+    found = decide_total([FIRST, BOOST], {"rd-09": frozenset({A, B})})
+    assert (found.status, found.basis, found.rtdose_id) == ("ok", "multi_plan", "rd-09")
+
+
+@pytest.mark.parametrize("named", [{A}, {A, B, "plan-03"}, {A, "1.2.3.4"}])
+def test_a_multi_plan_dose_of_other_plans_is_not(named):
+    found = decide_total([FIRST, BOOST], {"rd-09": frozenset(named)})
+    assert (found.status, found.rtdose_id) == ("ambiguous", "")
+
+
+def test_two_multi_plan_doses_leave_it_open():
+    both = frozenset({A, B})
+    assert decide_total([FIRST, BOOST], {"rd-08": both, "rd-09": both}).status == "ambiguous"
+
+
+def test_external_beams_and_brachytherapy_are_never_added():
+    plans = [replace(p, brachy=p.plan_id == B) for p in stated(25, 8)]
+    found = decide_total(plans, {"rd-09": frozenset({A, B})})
+    assert (found.status, found.weights, found.rtdose_id) == ("partial", {}, "")
+
+
+PARTIAL = {
+    "a part without dose": ({"has_dose": False}, "no dose of plan-02", "COURSE_BOOST"),
+    "another frame of reference": ({"frame": "g"}, "frames of reference", "REG_MISSING"),
+    "another dose type": ({"dose_type": "EFFECTIVE"}, "dose types", "DOSE_TYPE_EFFECTIVE"),
+}
+
+
+@pytest.mark.parametrize("case", PARTIAL)
+def test_proved_parts_that_cannot_be_added_make_the_total_partial(case):
+    change, words, code = PARTIAL[case]
+    first, second = stated(25, 8)
+    found = decide_total([first, replace(second, **change)], {})
+    assert (found.status, found.code) == ("partial", code)
+    assert words in found.reason
+
+
+def test_a_plan_that_was_never_given_needs_no_dose():
+    first, second = stated(25, 0)
+    assert decide_total([first, replace(second, has_dose=False, frame="g")], {}).status == "ok"
+
+
+def test_one_plan_needs_no_total_and_none_has_none():
+    assert decide_total([FIRST], {}) == CourseTotal("single_plan")
+    assert decide_total([], {}).status == "none"
+    assert decide_total([replace(FIRST, has_dose=False), replace(BOOST, has_dose=False)], {}).status == "none"
