@@ -29,7 +29,7 @@ from rtpipeline.organize.registry import (
     members_of,
 )
 from rtpipeline.organize.roster import listed_patients, name_rest, settle_rest
-from rtpipeline.organize.user_manifest import ManifestRow, rows_of_course, rows_of_patient
+from rtpipeline.organize.user_manifest import UserRow, rows_about_nothing, rows_of_course, rows_of_patient
 
 TREATED = ("planned", "plan_only", "dose_only", "structures_and_dose")
 NOT_USED_KINDS = ("rtimage", "seg")
@@ -66,7 +66,7 @@ def organize(
     secret: bytes,
     settings: OrganizeSettings | None = None,
     registry: Mapping[str, Any] | None = None,
-    manifest_rows: Sequence[ManifestRow] = (),
+    manifest_rows: Sequence[UserRow] = (),
     use: Sequence[str] | None = None,
 ) -> OrganizeResult:
     """Patients, courses and links of an export.
@@ -93,7 +93,7 @@ class _Organizer:
     inventory: Inventory
     secret: bytes
     settings: OrganizeSettings
-    manifest: list[ManifestRow]
+    manifest: list[UserRow]
     registry: Registry
     findings: list[Finding] = field(default_factory=list)
     courses: list[Course] = field(default_factory=list)
@@ -155,9 +155,28 @@ class _Organizer:
                     action="each group taken as a patient",
                 )
             )
+        self._report_manifest()
         for old, new in sorted(absorbed.items()):
             self.findings.append(
                 finding("COURSE_MERGED", f"patient {old}", f"now part of {new}", scope="patient", patient_id=new)
+            )
+
+    def _report_manifest(self) -> None:
+        """Rows of the user's manifest that lead nowhere, a typing error perhaps."""
+        patients = {name for p, g in self.groups.items() for name in (p, g.identity.patient, g.key)}
+        plans = {o.uid for o in self.inventory.objects.values() if o.kind == "rtplan"}
+        idle = rows_about_nothing(self.manifest, patients, plans)
+        if idle:
+            self.findings.append(
+                finding(
+                    "OBJECT_NOT_USED",
+                    "manifest lines " + ", ".join(str(r.line) for r in idle),
+                    "they name a patient or plan that the export does not hold",
+                    severity="W",
+                    scope="cohort",
+                    expected="patients and plans of the export",
+                    remedy="check the ids in the manifest",
+                )
             )
 
     def courses_of(self, group: PatientGroup, patient_id: str) -> None:
@@ -188,7 +207,7 @@ class _Organizer:
             self._report_course(course, draft, given, treated)
         self.courses += finished
 
-    def _drafts(self, group: PatientGroup, rows: Sequence[ManifestRow]) -> list[CourseDraft]:
+    def _drafts(self, group: PatientGroup, rows: Sequence[UserRow]) -> list[CourseDraft]:
         """Courses of the patient; a component with two identities is one by itself."""
         gap, objects = self.settings.course_gap_days, self.inventory.objects
         hits = self.inventory.hits
@@ -201,7 +220,7 @@ class _Organizer:
         return drafts
 
     def _finished(
-        self, draft: CourseDraft, patient_id: str, course_id: str, course_order: int, rows: Sequence[ManifestRow]
+        self, draft: CourseDraft, patient_id: str, course_id: str, course_order: int, rows: Sequence[UserRow]
     ) -> Course:
         """The course's entry, with its objects recorded in the ledger."""
         ids = object_ids(draft)
@@ -216,20 +235,21 @@ class _Organizer:
                 "course_order": course_order,
                 "status": "excluded" if excluded_by else "ok",
                 "excluded_by": excluded_by,
+                "manifest": rows_of_course(rows, {p.uid: ids[p.number] for p in draft.of("rtplan")}),
             }
         )
         contents = {ids[n]: self.contents.of(t) for n, t in draft.things.items()}
-        about = [r.content() for r in rows_of_course(rows, [p.uid for p in draft.of("rtplan")])]
         for number, thing in draft.things.items():
             reason = excluded_by[0] if excluded_by else ""
             if not reason and (is_scout(thing) or thing.kind in NOT_USED_KINDS):
                 reason = "IMG_LOCALIZER_MIXED" if is_scout(thing) else "OBJECT_NOT_USED"
             use = "not_used" if reason else "used"
             self.inventory.ledger.place(thing, Placed(patient_id, course_id, ids[number], use, reason))
-        self.findings += [f.for_course(course_id, patient_id) for f in course_findings(draft, ids)]
+        prepared = {i.image_id for i in entry.images if i.prepare}
+        self.findings += [f.for_course(course_id, patient_id) for f in course_findings(draft, ids, prepared)]
         digests = {
             "image_digest": image_digest(entry, contents),
-            "course_digest": course_digest(entry, contents, about),
+            "course_digest": course_digest(entry, contents),
         }
         return entry.model_copy(update=digests)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.organize.courses import CourseDraft, is_scout
-from rtpipeline.organize.covariates import contrast
 from rtpipeline.organize.objects import ScanObject
 from rtpipeline.organize.structure_sets import Binding, drawing_ground, frames_of
 
@@ -14,11 +13,11 @@ NEEDS_IMAGE = ("planned", "structures_only", "structures_and_dose")
 FOUR_D_CLASSES = {"ct_4d_phase": "phases", "ct_4d_average": "averages", "ct_mip": "projections"}
 
 
-def course_findings(draft: CourseDraft, ids: dict[int, str]) -> list[Finding]:
-    """Every finding of one course; the caller ties them to it."""
+def course_findings(draft: CourseDraft, ids: dict[int, str], prepared: Container[str]) -> list[Finding]:
+    """Every finding of one course; the caller ties them to it. prepared: ids of the images to prepare."""
     return [
         *_about_the_course(draft),
-        *_about_images(draft, ids),
+        *_about_images(draft, ids, prepared),
         *_about_structure_sets(draft, ids),
         *_about_plans(draft, ids),
         *_about_others(draft, ids),
@@ -40,17 +39,19 @@ def _about_the_course(draft: CourseDraft) -> Iterator[Finding]:
         yield finding("COURSE_NO_PLANNING_IMAGE", "course", draft.planning_problem)
 
 
-def _about_images(draft: CourseDraft, ids: dict[int, str]) -> Iterator[Finding]:
+def _about_images(draft: CourseDraft, ids: dict[int, str], prepared: Container[str]) -> Iterator[Finding]:
     scouts = [p for p in draft.images if is_scout(p)]
     for part in draft.images:
         image = part.image
         assert image is not None
-        if not image.separable and not is_scout(part):
+        if not image.separable and ids[part.number] not in prepared:
+            # what becomes of one that is prepared is decided, and reported, when its pixels are compared
             yield finding(
                 "IMG_DUPLICATE_POSITION",
                 ids[part.number],
                 f"{image.instances} slices, some at one position and alike in every attribute",
-                action="image left out",
+                severity="W",
+                action="listed, not prepared",
             )
         elif image.split_by == "left_over":
             yield finding(
@@ -68,8 +69,6 @@ def _about_images(draft: CourseDraft, ids: dict[int, str]) -> Iterator[Finding]:
     if lone:
         names = ", ".join(ids[p.number] for p in lone)
         yield finding("OBJECT_NOT_USED", names, f"{len(lone)} series of scouts or report pages", scope="image")
-    if draft.planning is not None and contrast(draft.things[draft.planning]):
-        yield finding("IMG_CONTRAST", ids[draft.planning], "contrast agent stated")
 
 
 def _about_split_series(draft: CourseDraft, ids: dict[int, str]) -> Iterator[Finding]:
@@ -177,10 +176,7 @@ def _about_others(draft: CourseDraft, ids: dict[int, str]) -> Iterator[Finding]:
         if things:
             yield finding("OBJECT_NOT_USED", ", ".join(ids[t.number] for t in things), f"{len(things)} {word}")
     for registration in draft.of("reg"):
-        if not registration.facts.get("valid", True):
-            problem = str(registration.facts.get("problem") or "not usable")
-            yield finding("REG_INVALID", ids[registration.number], problem)
-        elif not _ties_something(draft, registration):
+        if registration.facts.get("valid", True) and not _ties_something(draft, registration):
             yield finding("OBJECT_NOT_USED", ids[registration.number], "registration of frames that no object lies in")
 
 

@@ -10,7 +10,7 @@ from rtpipeline.organize.components import ImageHits
 from rtpipeline.organize.objects import ScanObject
 from rtpipeline.organize.plans import PlanChoice, choose_plans, precedence
 from rtpipeline.organize.structure_sets import Binding, bind_images, frames_of, primary_sets, volume_order
-from rtpipeline.organize.user_manifest import ManifestRow
+from rtpipeline.organize.user_manifest import UserRow
 
 PLANNING_BY_DEFAULT = ("ct", "ct_4d_average", "ct_4d_phase", "mr", "pt")
 """Kinds of images that may become the planning image although nothing references them."""
@@ -116,7 +116,7 @@ def is_scout(part: ScanObject) -> bool:
 def draft_course(
     things: Sequence[ScanObject],
     hits: ImageHits,
-    manifest: Sequence[ManifestRow],
+    manifest: Sequence[UserRow],
     *,
     conflict: str = "",
     weak: Sequence[str] = (),
@@ -160,9 +160,10 @@ def _planning_image(draft: CourseDraft) -> tuple[int | None, str, str]:
         if fitting and sum(volume_order(v)[0] == volume_order(fitting[0])[0] for v in fitting) == 1:
             return fitting[0].number, "frame_of_reference", ""
         return None, "", "no image lies alone in the frame of reference of the dose"
-    usable = [v for v in draft.volumes if v.image and v.image.image_class in PLANNING_BY_DEFAULT and v.image.separable]
+    usable = [v for v in draft.volumes if v.image and v.image.image_class in PLANNING_BY_DEFAULT]
     if usable:
-        return min(usable, key=volume_order).number, "study", ""
+        whole = [v for v in usable if v.image and v.image.separable]
+        return min(whole or usable, key=volume_order).number, "study", ""
     return None, "", "no image that can be used"
 
 

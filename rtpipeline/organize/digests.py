@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,10 @@ def image_digest(course: Course, contents: dict[str, str]) -> str:
     return _digest({"images": images, "demo": course.demo})
 
 
-def course_digest(course: Course, contents: dict[str, str], manifest_rows: Sequence[dict[str, Any]]) -> str:
-    """12 hex over every object of the course, its links and selection, and the user's rows about it."""
+def course_digest(course: Course, contents: dict[str, str]) -> str:
+    """12 hex over every object of the course, its links and selection, and the rows of the user's manifest about it."""
     entry = _without(course.model_dump(mode="json"), NOT_INPUT)
-    return _digest({"course": entry, "contents": contents, "manifest": list(manifest_rows)})
+    return _digest({"course": entry, "contents": contents})
 
 
 def _without(value: Any, names: Iterable[str]) -> Any:

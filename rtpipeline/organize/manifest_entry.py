@@ -80,7 +80,7 @@ class EntryMaker:
             modality=cast(Literal["CT", "MR", "PT"], image.modality),
             image_class=image.image_class,
             role="planning" if planning else "secondary",
-            prepare=wanted and not is_scout(part) and image.separable,
+            prepare=wanted and not is_scout(part),
             instances=image.instances,
             frame_hash=self._frame(part),
             day=self._day(part),

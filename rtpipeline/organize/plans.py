@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rtpipeline.organize.objects import ScanObject
-from rtpipeline.organize.user_manifest import ManifestRow
+from rtpipeline.organize.user_manifest import UserRow
 
 PlanClass = Literal["photon", "ion", "brachy", "unknown"]
 NOT_FOR_TREATMENT = ("VERIFICATION", "MACHINE_QA", "SERVICE")
@@ -24,7 +24,7 @@ class PlanChoice:
     """worth a finding"""
 
 
-def choose_plans(plans: Sequence[ScanObject], rows: Sequence[ManifestRow]) -> dict[int, PlanChoice]:
+def choose_plans(plans: Sequence[ScanObject], rows: Sequence[UserRow]) -> dict[int, PlanChoice]:
     """The choice for each plan by object number; the manifest's `include` decides where it names the plan."""
     said = {row.plan_uid: row.include for row in rows if row.plan_uid and row.include is not None}
     approved_sets = {p.facts.get("structure_set_uid") for p in plans if _status(p) == "APPROVED"} - {None, ""}

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from rtpipeline.contracts.index import SCAN_SCHEMA
 from rtpipeline.organize.cohort import OrganizeResult, OrganizeSettings, organize
-from rtpipeline.organize.user_manifest import ManifestRow
+from rtpipeline.organize.user_manifest import UserRow
 
 SECRET = b"secret of the tests, 32 bytes ok"
 DAY_0 = dt.date(2020, 3, 1)
@@ -236,7 +236,7 @@ class Export:
         return table.take(pa.array(np.random.default_rng(shuffle).permutation(table.num_rows)))
 
     def organize(self, *, shuffle: int | None = None, registry: dict[str, Any] | None = None, use: Any = None,
-                 manifest: list[ManifestRow] | None = None, secret: bytes = SECRET,
+                 manifest: list[UserRow] | None = None, secret: bytes = SECRET,
                  **settings: Any) -> OrganizeResult:  # fmt: skip
         """What organize makes of the export."""
         return organize(

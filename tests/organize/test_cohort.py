@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rtpipeline.contracts.index import INDEX_SCHEMA
 from rtpipeline.contracts.manifests import CohortManifest
-from rtpipeline.organize.user_manifest import manifest_row
+from rtpipeline.organize.user_manifest import user_row
 
 from .rows import MR, PT, Export, codes, uid
 
@@ -177,8 +177,8 @@ def test_the_row_of_the_users_manifest_enters_the_course_digest() -> None:
     export = Export()
     plan = export.course()["plan"]
     (before,) = export.organize().manifest.courses
-    row = manifest_row({"plan_uid": plan, "rx_gy": "50"})
-    other = manifest_row({"plan_uid": uid("of another course"), "rx_gy": "50"})
+    row = user_row({"plan_uid": plan, "rx_gy": "50"})
+    other = user_row({"plan_uid": uid("of another course"), "rx_gy": "50"})
     (with_row,) = export.organize(manifest=[row]).manifest.courses
     (with_other,) = export.organize(manifest=[other]).manifest.courses
     assert with_row.course_digest != before.course_digest

@@ -90,14 +90,32 @@ def test_two_attributes_together_tell_four_volumes_apart() -> None:
     assert [i.instances for i in images(export)] == [12] * 4
 
 
-def test_a_doubled_slice_that_nothing_tells_apart_leaves_the_image_out() -> None:
+def test_a_doubled_slice_that_no_header_tells_apart_is_left_to_the_comparison_of_pixels() -> None:
     export = Export()
     ct = export.ct()
     export.rows.append(dict(ct.rows[6], sop_instance_uid=uid("double")))
     found = export.organize()
     (image,) = found.manifest.courses[0].images
-    assert (image.instances, image.prepare) == (13, False)
-    assert codes(found) == ["E IMG_DUPLICATE_POSITION"]
+    assert (image.instances, image.prepare) == (13, True)
+    assert codes(found) == []
+
+
+def test_an_image_with_doubled_slices_that_is_not_prepared_says_so() -> None:
+    export = Export()
+    export.course()
+    mr = export.image("mr", sop_class=MR)
+    export.rows.append(dict(mr.rows[6], sop_instance_uid=uid("double")))
+    assert codes(export.organize()) == ["W IMG_DUPLICATE_POSITION"]
+
+
+def test_a_whole_series_is_planned_on_rather_than_one_with_doubled_slices() -> None:
+    export = Export()
+    export.ct("whole", slices=10)
+    doubled = export.ct("doubled", slices=20)
+    export.rows.append(dict(doubled.rows[6], sop_instance_uid=uid("double")))
+    planning = course_of(export).planning_image
+    assert planning is not None
+    assert planning.instances == 10
 
 
 def test_a_doubled_slice_that_no_structure_set_references_is_left_over() -> None:
@@ -118,7 +136,7 @@ def test_a_doubled_slice_beyond_the_referenced_ones_cannot_be_told_apart() -> No
     ct = export.ct()
     export.rows.append(dict(ct.rows[11], sop_instance_uid=uid("double")))
     export.structure_set(Series(ct.uid, ct.frame, ct.study, ct.rows[2:6]))
-    assert "E IMG_DUPLICATE_POSITION" in codes(export.organize())
+    assert [i.instances for i in images(export)] == [13]
 
 
 def test_scans_of_four_thicknesses_under_one_series_uid_are_four_images_with_their_own_sets() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rtpipeline.organize.objects import Identity, plain_name, real_birth_date
 from rtpipeline.organize.patients import conflict_in, is_filler, same_name
-from rtpipeline.organize.user_manifest import manifest_row
+from rtpipeline.organize.user_manifest import user_row
 
 from .rows import Export, codes, uid
 
@@ -128,7 +128,7 @@ def test_the_manifest_includes_a_course_with_two_identities() -> None:
     export = Export()
     plan = export.course()["plan"]
     next(r for r in export.rows if r["kind"] == "rtstruct")["patient_key"] = "PAT2"
-    row = manifest_row({"patient_id": "PAT2", "plan_uid": plan, "include": "yes"})
+    row = user_row({"patient_id": "PAT2", "plan_uid": plan, "include": "yes"})
     found = export.organize(manifest=[row])
     (course,) = found.manifest.courses
     assert course.status == "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtpipeline.contracts.manifests import Course
-from rtpipeline.organize.user_manifest import manifest_row
+from rtpipeline.organize.user_manifest import user_row
 
 from .rows import MR, PT, Export, Series, codes, uid
 
@@ -203,7 +203,7 @@ def test_draft_and_approved_plan_on_one_structure_set_are_both_kept_and_said_to_
 def test_the_manifest_decides_about_a_plan(status: str, include: str, selected: bool) -> None:
     export = Export()
     plan = export.plan(export.structure_set(export.ct()), status=status)
-    course = course_of(export, manifest=[manifest_row({"plan_uid": plan, "include": include})])
+    course = course_of(export, manifest=[user_row({"plan_uid": plan, "include": include})])
     assert (course.plans[0].selected, course.plans[0].reason) == (
         selected,
         f"{'included' if selected else 'excluded'} by manifest",
@@ -216,11 +216,11 @@ def test_the_manifest_leaves_out_a_patient_by_either_id(named_by: str) -> None:
     export.course()
     patient_id = export.organize().manifest.patients[0].patient_id
     name = patient_id if named_by == "pseudonym" else named_by
-    found = export.organize(manifest=[manifest_row({"patient_id": name, "include": "no"})])
+    found = export.organize(manifest=[user_row({"patient_id": name, "include": "no"})])
     assert [c.status for c in found.manifest.courses] == ["excluded"]
     assert found.manifest.patients[0].status == "excluded"
     assert found.manifest.counts["use.used"] == 0
-    other = export.organize(manifest=[manifest_row({"patient_id": "PAT9", "include": "no"})])
+    other = export.organize(manifest=[user_row({"patient_id": "PAT9", "include": "no"})])
     assert [c.status for c in other.manifest.courses] == ["ok"]
 
 
@@ -267,8 +267,39 @@ def test_links_of_doses_and_records_are_ids_of_the_course() -> None:
     assert course.images[0].frame_hash == course.doses[0].frame_hash == course.structure_sets[0].frame_hash
 
 
-def test_an_invalid_registration_is_a_finding() -> None:
+def test_a_registration_of_frames_that_nothing_lies_in_is_listed_and_not_used() -> None:
     export = Export()
     export.course()
-    export.registration([], valid=False)
-    assert codes(export.organize()) == ["W REG_INVALID"]
+    export.registration([uid("a"), uid("b")])
+    found = export.organize()
+    assert [o.kind for o in found.manifest.courses[0].others] == ["reg"]
+    assert codes(found) == ["I OBJECT_NOT_USED"]
+
+
+def test_rows_of_the_users_manifest_stand_in_the_course_they_are_about() -> None:
+    export = Export()
+    rs = export.structure_set(export.ct())
+    export.plan(rs, "a", days=3)
+    plan = export.plan(rs, "b", days=5)
+    rows = [
+        user_row({"plan_uid": plan, "structure": "PTV", "rx_gy": "50,4", "fractions_delivered": "12"}),
+        user_row({"patient_id": "PAT1", "structure": "Cord", "alpha_beta_gy": "2"}),
+        user_row({"structure": "Heart", "alpha_beta_gy": "3"}),
+    ]
+    stated = course_of(export, manifest=rows).manifest
+    assert {(r.plan_id, r.structure, r.rx_gy, r.fractions_delivered, r.alpha_beta_gy) for r in stated} == {
+        ("plan-02", "PTV", 50.4, 12, None),
+        (None, "Cord", None, None, 2.0),
+        (None, "Heart", None, None, 3.0),
+    }
+
+
+def test_rows_of_the_users_manifest_that_lead_nowhere_are_named_by_their_line() -> None:
+    export = Export()
+    export.course()
+    rows = [user_row({"patient_id": "PAT7", "rx_gy": "50"}, line=2), user_row({"plan_uid": uid("gone")}, line=5)]
+    found = export.organize(manifest=rows)
+    assert [(f.code, f.severity.value, f.object) for f in found.findings] == [
+        ("OBJECT_NOT_USED", "W", "manifest lines 2, 5")
+    ]
+    assert found.manifest.courses[0].manifest == []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rtpipeline.contracts.manifests import ManifestRow
 from rtpipeline.errors import ConfigError
-from rtpipeline.organize.user_manifest import ManifestRow, load_user_manifest, rows_of_course
+from rtpipeline.organize.user_manifest import UserRow, load_user_manifest, rows_of_course, rows_of_patient
 
 HEADER = "patient_id,plan_uid,structure,rx_gy,fractions_delivered,alpha_beta_gy,include\n"
 
@@ -22,8 +23,8 @@ def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 def test_comma_and_semicolon_and_a_byte_order_mark_are_read(tmp_path: Path, separator: str) -> None:
     text = (HEADER + "P1, 1.2.3 ,PTV,50,25,10,YES\n,1.2.4,,,,,no\n").replace(",", separator)
     assert load_user_manifest(written(tmp_path, text, "utf-8-sig")) == [
-        ManifestRow("P1", "1.2.3", "PTV", "50", "25", "10", True),
-        ManifestRow("", "1.2.4", "", "", "", "", False),
+        UserRow("P1", "1.2.3", "PTV", 50.0, 25, 10.0, True),
+        UserRow("", "1.2.4", include=False),
     ]
 
 
@@ -39,6 +40,11 @@ def test_columns_may_be_left_out(tmp_path: Path) -> None:
         ("plan_uid,dose\n1,2\n", "unknown column 'dose'"),
         ("", "no header"),
         ("plan_uid,include\n1.2,maybe\n", "line 2: include is 'maybe'"),
+        ("plan_uid,rx_gy\n1.2,50\n1.3,much\n", "line 3: rx_gy is 'much'"),
+        ("plan_uid,rx_gy\n1.2,-3\n", "line 2: rx_gy is '-3'"),
+        ("plan_uid,rx_gy\n1.2,nan\n", "rx_gy is 'nan'"),
+        ("plan_uid,fractions_delivered\n1.2,2.5\n", "a whole number"),
+        ("plan_uid,rx_gy\n1.2,50,4\n", "more values than columns"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
@@ -51,13 +57,24 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         load_user_manifest(written(tmp_path, HEADER + "Müller,,,,,,\n", "latin-1"))
 
 
-def test_a_course_takes_the_rows_of_its_plans_and_of_its_patient() -> None:
+def test_no_fraction_delivered_is_a_statement_and_no_prescription_is_none(tmp_path: Path) -> None:
+    (row,) = load_user_manifest(written(tmp_path, "plan_uid;fractions_delivered;rx_gy\n1.2;0;\n"))
+    assert (row.fractions_delivered, row.rx_gy) == (0, None)
+
+
+def test_a_course_takes_the_rows_of_its_plans_of_its_patient_and_of_everybody() -> None:
     rows = [
-        ManifestRow(plan_uid="1.1", rx_gy="60"),
-        ManifestRow(plan_uid="1.2", rx_gy="50"),
-        ManifestRow(patient_id="P1", structure="PTV", alpha_beta_gy="3"),
-        ManifestRow(structure="nobody's"),
+        UserRow(plan_uid="1.1", rx_gy=60.0),
+        UserRow(plan_uid="1.2", rx_gy=50.0),
+        UserRow(patient_id="P1", structure="PTV", alpha_beta_gy=3.0),
+        UserRow(patient_id="P2", structure="PTV", alpha_beta_gy=4.0),
+        UserRow(structure="Heart", alpha_beta_gy=2.0),
     ]
-    found = rows_of_course(rows, ["1.2"])
-    assert set(found) == {rows[1], rows[2]}
-    assert found == rows_of_course(rows[::-1], ["1.2"])
+    mine = rows_of_patient(rows, "P1", "p0123456789")
+    found = rows_of_course(mine, {"1.2": "plan-01"})
+    assert sorted(found, key=lambda r: r.structure or "") == [
+        ManifestRow(plan_id="plan-01", rx_gy=50.0),
+        ManifestRow(structure="Heart", alpha_beta_gy=2.0),
+        ManifestRow(structure="PTV", alpha_beta_gy=3.0),
+    ]
+    assert found == rows_of_course(mine[::-1], {"1.2": "plan-01"})
