@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 INDEX_FILE = "index.parquet"
 REGISTRY_FILE = "registry.json"
 IDENTITY_FILE = "identity.parquet"
+HEARTBEAT_S = 30.0
 ROWS_PER_GROUP = 20_000
 """Of the index: a course's rows are read without the others."""
 
@@ -42,7 +44,12 @@ def run(context: StageContext) -> StageOutcome:
     secret = context.secret()
     config = context.config
     scanned = scan(
-        context.sources, workers=context.workers, verify_content=config.organize.verify_content, secret=secret
+        context.sources,
+        workers=context.workers,
+        verify_content=config.organize.verify_content,
+        secret=secret,
+        progress=Heartbeat(),
+        ignore=own_folders(context.private, context.cohort),
     )
     context.report(*scanned.findings)
     use, findings = resolve(scanned.table, scanned.opener, secret)
@@ -61,6 +68,26 @@ def run(context: StageContext) -> StageOutcome:
     context.report(*found.findings)
     write(found, context.out, context.private)
     return _outcome(found)
+
+
+class Heartbeat:
+    """A log line every so often while files are read."""
+
+    def __init__(self, every_s: float = HEARTBEAT_S) -> None:
+        self._every_s = every_s
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, known: int) -> None:
+        """Files read so far, of those known."""
+        now = time.monotonic()
+        if now - self._last >= self._every_s:
+            self._last = now
+            log.info("organize: %d of %d files read", done, known)
+
+
+def own_folders(private: Path, cohort: str) -> tuple[Path, ...]:
+    """What must not be read back as an export: the cohort's folder of the store, where that holds `private`."""
+    return (private.parent,) if private.name == "private" and private.parent.name == cohort else (private,)
 
 
 def read_registry(private: Path) -> dict[str, Any] | None:

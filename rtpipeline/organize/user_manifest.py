@@ -133,6 +133,5 @@ def rows_of_course(rows: Sequence[UserRow], plan_ids: Mapping[str, str]) -> list
 
 def rows_about_nothing(rows: Iterable[UserRow], patients: set[str], plans: set[str]) -> list[UserRow]:
     """Rows that name a patient or plan the export does not hold."""
-    return [
-        r for r in rows if (r.patient_id and r.patient_id not in patients) or (r.plan_uid and r.plan_uid not in plans)
-    ]
+    known_patients, known_plans = {"", *patients}, {"", *plans}
+    return [r for r in rows if r.patient_id not in known_patients or r.plan_uid not in known_plans]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.demo.small import small_patient
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.context import StageContext
-from rtpipeline.organize.stage import run
+from rtpipeline.organize.stage import Heartbeat, run
 from rtpipeline.store.identity import load_or_make_secret
 
 
@@ -135,6 +136,23 @@ def test_findings_are_reported_with_their_course(tmp_path: Path) -> None:
     (course,) = CohortManifest.load(stage.out).courses
     (finding,) = [f for f in stage.findings if f.code == "PLAN_STATUS"]
     assert (finding.course_id, finding.patient_id, finding.stage) == (course.course_id, course.patient_id, "organize")
+
+
+def test_outputs_of_the_cohort_inside_the_export_are_not_read_back(tmp_path: Path, export: Path) -> None:
+    cohort = export / "store" / "demo"
+    small_patient(seed=3, patient_id="C").save(cohort / "courses")
+    (cohort / "private").mkdir(parents=True)
+    (cohort / "private" / "secret").write_text("0" * 64)
+    stage = replace(context(tmp_path, [export]), private=cohort / "private")
+    run(stage)
+    assert len(CohortManifest.load(stage.out).patients) == 2
+
+
+def test_a_heartbeat_tells_how_far_reading_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        Heartbeat(every_s=0.0)(3, 10)
+        Heartbeat(every_s=60.0)(4, 10)
+    assert caplog.messages == ["organize: 3 of 10 files read"]
 
 
 def test_a_folder_without_dicom_is_an_empty_cohort(tmp_path: Path) -> None:

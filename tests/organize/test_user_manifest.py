@@ -29,9 +29,7 @@ def test_comma_and_semicolon_and_a_byte_order_mark_are_read(tmp_path: Path, sepa
 
 
 def test_columns_may_be_left_out(tmp_path: Path) -> None:
-    assert load_user_manifest(written(tmp_path, "plan_uid,rx_gy\n1.2,50\n")) == [
-        ManifestRow(plan_uid="1.2", rx_gy="50")
-    ]
+    assert load_user_manifest(written(tmp_path, "plan_uid,rx_gy\n1.2,50\n")) == [UserRow(plan_uid="1.2", rx_gy=50.0)]
 
 
 @pytest.mark.parametrize(
