@@ -34,7 +34,9 @@ class Measured:
     findings: tuple[Finding, ...]
 
 
-def measure(contours: Sequence[NDArray[np.float64]], planes: Grid | None, label: str) -> Measured:
+def measure(
+    contours: Sequence[NDArray[np.float64]], planes: Grid | None, label: str, *, voxel: Grid | None = None
+) -> Measured:
     """Solid of a structure's closed contours, and the findings that need the solid or the image.
 
     Parameters
@@ -42,6 +44,8 @@ def measure(contours: Sequence[NDArray[np.float64]], planes: Grid | None, label:
     contours: (n, 3) each, patient mm.
     planes: the planes of the image that the structure set is bound to; None without an image.
     label: how findings name the structure.
+    voxel: the grid of the image's volume, where it has planes in place of missing slices; contours on them are on
+        a slice.
     """
     thickness_mm = planes.plane_spacing_mm if planes is not None else None
     try:
@@ -53,7 +57,7 @@ def measure(contours: Sequence[NDArray[np.float64]], planes: Grid | None, label:
     findings = list(_shape_findings(solid, label))
     outside_pct = None
     if planes is not None:
-        findings += _slice_findings(solid, planes, label)
+        findings += _slice_findings(solid, planes, label, voxel or planes)
         outside_pct = _outside_pct(solid, planes)
         if outside_pct is not None and outside_pct > OUTSIDE_REPORT_PCT:
             findings.append(finding("SS_OUTSIDE_IMAGE", label, f"{outside_pct:.2f} % of the volume outside the image"))
@@ -76,7 +80,7 @@ def _shape_findings(solid: PrismSolid, label: str) -> list[Finding]:
     return found
 
 
-def _slice_findings(solid: PrismSolid, planes: Grid, label: str) -> list[Finding]:
+def _slice_findings(solid: PrismSolid, planes: Grid, label: str, voxel: Grid) -> list[Finding]:
     """SS_CONTOUR_OFF_SLICE: contour planes between image planes. Planes outside the image are another finding's."""
     if abs(float(solid.normal @ planes.normal)) < 1.0 - 1e-6:
         angle = np.degrees(np.arccos(np.clip(abs(float(solid.normal @ planes.normal)), 0.0, 1.0)))
@@ -89,7 +93,8 @@ def _slice_findings(solid: PrismSolid, planes: Grid, label: str) -> list[Finding
             )
         ]
     sign = 1.0 if float(solid.normal @ planes.normal) > 0 else -1.0
-    image_mm = np.sort(sign * (planes.plane_offsets_mm + float(planes.origin_xyz_mm @ planes.normal)))
+    heights = [g.plane_offsets_mm + float(g.origin_xyz_mm @ planes.normal) for g in (planes, voxel)]
+    image_mm = np.sort(sign * np.concatenate(heights))
     offsets = solid.plane_offsets_mm
     spacing = planes.plane_spacing_mm or 0.0
     within = (offsets > image_mm[0] - spacing / 2) & (offsets < image_mm[-1] + spacing / 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -32,7 +32,8 @@ def run(context: StageContext) -> StageOutcome:
     rows: list[dict[str, Any]] = []
     kept: list[tuple[str, str, list[Contour]]] = []
     for structure_set in sets:
-        planes = image_planes(context.inputs.get("prepare_images"), structure_set.image_id)
+        images = context.inputs.get("prepare_images")
+        planes, voxel = (image_grid(images, structure_set.image_id, name) for name in ("planes", "voxel"))
         contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
         seen: Counter[int] = Counter()
         for roi in pq.read_table(_rois_path(folder, structure_set)).to_pylist():
@@ -40,7 +41,9 @@ def run(context: StageContext) -> StageOutcome:
             drawn = contours.get(roi["roi_number"], [])
             label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
             measured = (
-                measure(drawn, planes, label) if roi["status"] == "ok" else Measured(roi["status"], None, None, ())
+                measure(drawn, planes, label, voxel=voxel)
+                if roi["status"] == "ok"
+                else Measured(roi["status"], None, None, ())
             )
             context.report(*measured.findings)
             row = _row(context, course, structure_set, roi, seen[roi["roi_number"]], measured, len(drawn))
@@ -58,10 +61,15 @@ def _rois_path(folder: Path, structure_set: StructureSetRef) -> Path:
 
 def image_planes(folder: Path | None, image_id: str | None) -> Grid | None:
     """The original planes of a prepared image; None where there is no image."""
+    return image_grid(folder, image_id, "planes")
+
+
+def image_grid(folder: Path | None, image_id: str | None, name: Literal["planes", "voxel"]) -> Grid | None:
+    """Original planes or voxel grid of a prepared image; None where there is no image."""
     if folder is None or image_id is None:
         return None
     path = folder / "images" / image_id / "geometry.json"
-    return Grid.from_json(json.loads(path.read_text())["planes"]) if path.is_file() else None
+    return Grid.from_json(json.loads(path.read_text())[name]) if path.is_file() else None
 
 
 def _closed_contours(path: Path) -> dict[int, list[NDArray[np.float64]]]:

@@ -62,6 +62,14 @@ def test_contours_between_slices_stay_where_they_are_and_are_told():
     assert "1.30 mm" in found.measured
 
 
+def test_a_contour_on_a_plane_that_fills_a_gap_is_on_a_slice():
+    whole = image()
+    gap = Grid.from_dicom_like((1, 0, 0, 0, 1, 0), (0.0, 0.0, 0.0), (2.0, 2.0), 3.0 * np.r_[:5, 6:20], 50, 60)
+    contours = box((20, 60), (20, 50), INSIDE_Z)
+    assert codes(measure(contours, gap, "s")) == ["SS_CONTOUR_OFF_SLICE"]
+    assert codes(measure(contours, gap, "s", voxel=whole)) == []
+
+
 def test_planes_at_an_angle_to_the_slices_are_a_warning():
     tilted = np.array([1.0, 0, 0, 0, np.cos(0.2), np.sin(0.2)])
     measured = measure(box((20, 60), (20, 50), INSIDE_Z), image(iop=tuple(tilted)), "s")
