@@ -101,6 +101,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
         "groups": found_groups[:MAX_GROUP_ROWS],
         "n_groups": len(found_groups),
         "any_small": any(g.small for g in found_groups),
+        "all_small": all(g.small for g in found_groups),
         "comparisons": comparisons[:MAX_COMPARISON_ROWS],
         "n_comparisons": len(comparisons),
         "n_alone": alone,
@@ -179,7 +180,7 @@ def _key(row: Row) -> tuple[str, str, str]:
 
 def _cohort_plot(tables: ResultTables, wanted: dict[tuple[str, str, str], Row], what: str, *, of_rx: bool) -> Markup:
     """Curves of the wanted rows: each one while they are few, else median and spread on common dose levels."""
-    title = f"{len(wanted)} target{'' if len(wanted) == 1 else 's'} {what}"
+    title = f"{len(wanted)} target{'' if len(wanted) == 1 else 's'} {what}: volume that receives at least the dose"
     unit, marks = ("% of prescription", [Mark(100.0, "prescription")]) if of_rx else ("Gy", [])
     lines = (
         Line(f"{key[0]} {line.name}", line.dose_gy, line.volume_pct)

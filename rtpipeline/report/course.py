@@ -188,7 +188,7 @@ def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row], 
         marks = [Mark(level, f"Rx {level:g} Gy") for level in levels]
         if lines:
             theirs = tps_lines(t for t in tps if t["dose_id"] == dose_id)
-            title = f"Dose-volume histograms of {course_id}, dose {dose_id}"
+            title = f"Dose {dose_id} of {course_id}: volume that receives at least the dose"
             plots.append(dvh_plot(lines, marks, title=title, reference=theirs))
     return plots
 

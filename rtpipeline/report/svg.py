@@ -24,10 +24,13 @@ MAX_LEGEND = 22
 MAX_LABEL = 26
 
 WIDTH, HEIGHT = 900, 430
-LEFT, RIGHT, TOP, BOTTOM = 52, 250, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 52, 250, 34, 44
 
-TOLERANCE_PCT = 0.1
-"""Thinned curves stay within this share of the volume and of the dose axis, a third of a pixel."""
+MARK_LABEL_PX = 70
+"""Room that a label above the plot takes."""
+
+TOLERANCE_PCT = 0.05
+"""Thinned curves stay within this share of the volume and of the dose axis, a fifth of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +176,11 @@ def dvh_plot(
         legend.append(_legend(len(legend), escape("planning system's own"), "#000000", "1 3", 1.4))
     if further:
         legend.append(_legend(len(legend), escape(f"{len(further)} further"), FURTHER_COLOUR, "", 1.0))
-    drawn += [_mark(axes, mark, number) for number, mark in enumerate(marks)]
+    drawn += _marks(axes, marks)
     return Markup(
+        f"<figure><figcaption>{escape(title)}</figcaption>"
         f'<svg class="dvh" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(drawn)}{''.join(legend)}</svg>"
+        f"{''.join(drawn)}{''.join(legend)}</svg></figure>"
     )
 
 
@@ -219,13 +223,19 @@ def _shortened(name: str) -> str:
     return name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…"
 
 
-def _mark(axes: _Axes, mark: Mark, number: int) -> str:
-    x = axes.x(mark.dose_gy)
-    y = HEIGHT - BOTTOM - 6 - 14 * number
-    return (
-        f'<path class="rx" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-        f'<text class="rx" x="{x - 4:.1f}" y="{y}" text-anchor="end">{escape(mark.label)}</text>'
-    )
+def _marks(axes: _Axes, marks: Sequence[Mark]) -> list[str]:
+    """Vertical lines with their labels above the plot, in two rows where they are close together."""
+    drawn: list[str] = []
+    previous, row = -math.inf, 0
+    for mark in sorted(marks, key=lambda m: m.dose_gy):
+        x = axes.x(mark.dose_gy)
+        row = 1 - row if x - previous < MARK_LABEL_PX else 0
+        previous = x
+        drawn.append(
+            f'<path class="rx" d="M{x:.1f} {TOP - 3 - 12 * row}V{HEIGHT - BOTTOM}"/>'
+            f'<text class="rx" x="{x:.1f}" y="{TOP - 6 - 12 * row}" text-anchor="middle">{escape(mark.label)}</text>'
+        )
+    return drawn
 
 
 def _band(axes: _Axes, band: Band) -> str:
