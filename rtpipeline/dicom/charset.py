@@ -60,6 +60,8 @@ class Charset:
                 text, decoded = value.decode("latin-1"), False
         if caught or not decoded:
             self.problems.add("text does not decode with the declared character set")
+            if "\N{REPLACEMENT CHARACTER}" in text:
+                text = value.decode("latin-1")  # mostly what was meant, and no letter is lost
         elif ESCAPE not in value and codecs.lookup(encodings[0]).name not in _MULTIBYTE and _as_utf8(value):
             # one byte encodings decode anything; two bytes that form UTF-8 are hardly ever meant as two Latin letters
             self.problems.add("text looks like UTF-8 under another declared character set")
