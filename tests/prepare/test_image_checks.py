@@ -29,6 +29,14 @@ def test_a_body_that_leaves_the_matrix_is_cut_off(towards: tuple[float, float]) 
     assert planes_cut_off(volume(disc(70.0, towards)), (1.5, 1.5)) == (6, 6)
 
 
+def test_an_arm_that_leaves_the_field_is_cut_off() -> None:
+    plane = disc(50.0, (0.0, 0.0))
+    plane[52:68, 60:] = BODY  # 24 mm wide at the edge
+    assert planes_cut_off(volume(plane), (1.5, 1.5)) == (6, 6)
+    plane[52:68, 110:] = AIR
+    assert planes_cut_off(volume(plane), (1.5, 1.5)) == (0, 6)
+
+
 def test_a_body_one_grid_step_from_the_edge_is_whole() -> None:
     assert planes_cut_off(volume(disc(70.0, (0.0, 16.0))), (1.5, 1.5))[0] == 0
 

@@ -95,7 +95,10 @@ def test_the_clean_image_has_no_finding_and_the_pixels_it_was_made_of(prepare: A
 
 def test_the_order_of_slices_changes_no_byte(prepare: Any, slices: Slices) -> None:
     datasets = slices()
+    for k, ds in enumerate(datasets):
+        ds.KVP, ds.SliceThickness = str(80 + k), f"{3 + 0.01 * k:.2f}"  # the header of one slice stands for all
     expected = prepare(datasets)
+    assert expected.row["kvp"] == 80
     for seed in range(3):
         random.Random(seed).shuffle(datasets)
         image = prepare(datasets)
@@ -409,6 +412,17 @@ def test_padding_becomes_the_stated_value(prepare: Any, slices: Slices, padding:
     assert np.array_equal(image.values, np.where(outside, -1024, clean))
     assert image.row["padded_pct"] == pytest.approx(100 * outside.mean(), abs=1e-3)
     assert image.row["air_hu"] == -1000
+
+
+def test_padding_that_is_air_already_stays_as_it_is(prepare: Any, slices: Slices) -> None:
+    datasets = slices()
+    expected = prepare(copy.deepcopy(datasets))
+    for ds in datasets:
+        ds.add_new(0x00280120, "SS", -1000)
+    image = prepare(datasets)
+    assert image.codes == []
+    assert image.files()["image.nii.gz"] == expected.files()["image.nii.gz"]
+    assert image.row["padded_pct"] == 0
 
 
 def test_a_padding_value_among_the_tissues_makes_no_air(prepare: Any, slices: Slices) -> None:
