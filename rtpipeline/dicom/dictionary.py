@@ -22,7 +22,7 @@ SEQUENCE, CHARSET_TEXT, TEXT = -3, -2, -1
 """Codes of `storage`; the codes of binary values are the bytes of one value."""
 
 STORAGE: dict[int, int] = {}
-"""Answers of `storage` so far, for loops that meet every element of an export."""
+"""Answers of `storage` so far, for loops that meet every element of an export; public tags only."""
 
 
 def public_vr(tag: int) -> str:
@@ -46,7 +46,7 @@ def storage(tag: int) -> int:
             code = CHARSET_TEXT if vr in CHARSET_VRS else TEXT
         else:
             code = BINARY_BYTES.get(vr, 1)
-        if len(STORAGE) < 20_000:  # hostile files can hold any tag
+        if not tag >> 16 & 1 and len(STORAGE) < 20_000:  # hostile files can hold any tag
             STORAGE[tag] = code
     return code
 

@@ -16,6 +16,8 @@ from rtpipeline.dicom.elements import PIXELS_FROM, Elements, Value
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 _HEAD = struct.Struct(">LL").pack
+_SKIPPED = -9
+_CODES: dict[int, int] = {}
 
 _NOT_CONTENT = frozenset(
     {
@@ -103,16 +105,18 @@ def _is_content(tag: int) -> bool:
 
 def _append(parts: list[bytes], elements: Elements, charset: Charset, big_endian: bool) -> None:
     """Appends tag, length and decoded value of each element, in tag order; of a sequence, its items."""
-    known = STORAGE.get
+    known = _CODES.get
     for tag in sorted(elements):
-        if tag in _NOT_CONTENT or not tag & 0xFFFF or tag >= PIXELS_FROM:
+        code = known(tag)
+        if code is None:
+            code = _code(tag)
+        if code == _SKIPPED:
             continue
         value = elements[tag]
         if isinstance(value, bytes):
-            code = known(tag)
             if code == TEXT or (code == CHARSET_TEXT and value.isascii() and b"\x1b" not in value):
                 value = value.strip(b"\0 ")
-            elif big_endian or code is None or code < 0:
+            elif big_endian or code < 0:
                 value = canonical(tag, value, charset, big_endian)
             parts += (_HEAD(tag, len(value)), value)
         else:
@@ -122,6 +126,14 @@ def _append(parts: list[bytes], elements: Elements, charset: Charset, big_endian
                 parts.append(b"{")
                 _append(parts, item, charset.nested(own) if isinstance(own, bytes) else charset, big_endian)
                 parts.append(b"}")
+
+
+def _code(tag: int) -> int:
+    """`storage` of an element that counts as content, else `_SKIPPED`; cached for the tags of the dictionary."""
+    code = storage(tag) if _is_content(tag) else _SKIPPED
+    if tag in STORAGE:
+        _CODES[tag] = code
+    return code
 
 
 def canonical(tag: int, value: bytes, charset: Charset, big_endian: bool) -> bytes:

@@ -126,26 +126,25 @@ class _Parser:
         found, into, known = self.found, self.found.elements, STORAGE.get
         unpack = self.unpack_implicit if implicit else self.unpack_explicit
         data = self.window.data
+        size = len(data)
         while True:
-            found.end = position
-            if position + 12 > len(data):
-                data = self.window.fill(position + 12)
-                if position + 8 > len(data) and not any(data[position:]):
-                    return  # the end, or zeros that pad a file
-            if position + 8 <= len(data):
-                # what most elements are, without the calls that the others need
+            # what most elements are, short and public, without the calls that the others need
+            while position + 12 <= size:
                 head = unpack(data, position)
-                tag, length, after = head[0] << 16 | head[1], head[-1], position + 8 + head[-1]
-                if tag < stop_at and after <= len(data) and (implicit or head[2] in _SHORT_LENGTH):
-                    code = known(tag, SEQUENCE)
-                    if head[0] & 1:
-                        self.private(tag, None if implicit else head[2], data[position + 8 : after])
-                        position = after
-                        continue
-                    if code != SEQUENCE and (code <= 1 or not length % code):
-                        into[tag] = data[position + 8 : after]
-                        position = after
-                        continue
+                tag, after = head[0] << 16 | head[1], position + 8 + head[-1]
+                code = known(tag, SEQUENCE)
+                if code == SEQUENCE or tag >= stop_at or after > size or not (implicit or head[2] in _SHORT_LENGTH):
+                    break
+                if code > 1 and head[-1] % code:
+                    break
+                into[tag] = data[position + 8 : after]
+                position = after
+            found.end = position
+            if position + 12 > size:
+                data = self.window.fill(position + 12)
+                size = len(data)
+                if position + 8 > size and not any(data[position:]):
+                    return  # the end, or zeros that pad a file
             tag, vr, length, value = self.head(data, position, implicit)
             if tag >= stop_at:
                 if PIXELS_FROM <= tag <= PIXEL_DATA and length:  # an empty value is as good as none
@@ -155,6 +154,7 @@ class _Parser:
                 raise MalformedError(f"delimiter outside a sequence at byte {position}")
             position = self.element(into, tag, vr, length, value, implicit, 0, None)
             data = self.window.data
+            size = len(data)
 
     def head(self, data: bytes, position: int, implicit: bool) -> tuple[int, bytes | None, int, int]:
         """Tag, value representation (None where not written), length and offset of the value."""

@@ -26,6 +26,7 @@ class SourceFile:
 
     def __init__(self, path: Path) -> None:
         self.name = stored_name(path.name)
+        self._streams: list[BinaryIO] = []
         self._raw = path.open("rb", buffering=0)
         try:
             self.size = os.fstat(self._raw.fileno()).st_size
@@ -41,6 +42,8 @@ class SourceFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for stream in self._streams:
+            stream.close()
         self._raw.close()
 
     def member_count(self) -> int:
@@ -73,6 +76,8 @@ class SourceFile:
 
     def _stream(self) -> BinaryIO:
         self._raw.seek(0)
-        # a wrapper of its own descriptor, so that closing it leaves this file open
-        again = io.FileIO(os.dup(self._raw.fileno()), "rb")
-        return cast(BinaryIO, io.BufferedReader(again, STREAM_BUFFER_BYTES))
+        # a descriptor of its own, because archive modules close what they are given
+        own = io.FileIO(os.dup(self._raw.fileno()), "rb")
+        stream = cast(BinaryIO, io.BufferedReader(own, STREAM_BUFFER_BYTES))
+        self._streams.append(stream)
+        return stream

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import pydicom
 from pydicom import config as pydicom_config
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from rtpipeline.contracts.findings import Finding, finding
@@ -33,9 +33,10 @@ Row: TypeAlias = Mapping[str, Any]
 
 PYDICOM_ERRORS = (
     InvalidDicomError,
+    BytesLengthException,
     OSError,
     EOFError,
-    ValueError,  # with BytesLengthException and UnicodeError
+    ValueError,  # and UnicodeError
     NotImplementedError,
     KeyError,
     IndexError,

@@ -47,7 +47,7 @@ class RowBuilder:
         values = self.values
         sop_class = values.uid(0x00080016) or plain(self.parsed.meta, 0x00020002)
         kind = SOP_KINDS.get(sop_class, "other")
-        layout = layout_of(values)
+        layout = layout_of(values) if self.found.pixels else None
         look = self._survey(layout, digest=with_content or kind in CONTENT_KINDS)
         header = header_sha256(self.found.elements, big_endian=self.syntax.big_endian, charset=self.charset)
         row: dict[str, Any] = {

@@ -41,7 +41,9 @@ from rtpipeline.errors import OutOfMemoryError, TransientError
 CHUNK_FILES = 64
 CHUNK_BYTES = 256 * 1024**2
 ZIP_PART_MEMBERS = 512
-"""Members of a zip that one task reads; a zip can be entered anywhere, a tar only read through."""
+"""Members of a zip that one task reads at least; a zip can be entered anywhere, a tar only read through."""
+ZIP_PARTS = 32
+"""Tasks at most for one zip, since each of them reads its directory."""
 QUEUED_PER_WORKER = 4
 
 _TRANSIENT = frozenset(
@@ -269,9 +271,10 @@ def _read_file(task: _Task, entry: FileEntry, rows: list[dict[str, Any]], batch:
     archive = file_subject(entry.path, label="archive")
     with SourceFile(locate(task.sources[entry.source], entry.path)) as file:
         if file.archive_kind == "zip" and task.part is None and task.members is None:
-            starts = range(0, file.member_count(), ZIP_PART_MEMBERS)
-            if len(starts) > 1:
-                parts = [slice(start, start + ZIP_PART_MEMBERS) for start in starts]
+            members = file.member_count()
+            step = max(ZIP_PART_MEMBERS, -(-members // ZIP_PARTS))
+            if members > step:
+                parts = [slice(start, start + step) for start in range(0, members, step)]
                 batch.parts += [_Task(task.sources, (entry,), task.with_content, part) for part in parts]
                 return
         if file.archive_kind and not (task.part and task.part.start):

@@ -49,9 +49,10 @@ def stored_name(name: str) -> str:
 
 def locate(source: Path, path: str) -> Path:
     """The file that `path` of the index names below `source`; undoes `stored_name`."""
-    if source.is_file():
+    if path == source.name and source.is_file():
         return source
     plain = source / path
+    # the source itself is asked for only where its name leaves a doubt: a stat for every file adds up on a network
     if "\\udc" not in path or plain.exists():
         return plain
     return source / _ESCAPED_BYTE.sub(lambda found: chr(int("dc" + found[1], 16)), path)

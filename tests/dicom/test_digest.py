@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dicom_files import bare, ct_slice, dose, item, part10, structure_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -22,6 +21,7 @@ from rtpipeline.dicom.digest import essential_sha256
 from rtpipeline.dicom.encoding import parse_object
 from rtpipeline.dicom.header import read_header
 from rtpipeline.dicom.window import Window
+from tests.dicom.dicom_files import bare, ct_slice, dose, item, part10, structure_set
 
 NATIVE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dicom_files import bare, ct_slice, item, structure_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -13,6 +12,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from rtpipeline.dicom.elements import DataSet, Elements, parse
 from rtpipeline.dicom.window import Window
+from tests.dicom.dicom_files import bare, ct_slice, item, structure_set
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
 

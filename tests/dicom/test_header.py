@@ -7,7 +7,6 @@ from io import BytesIO
 
 import pydicom
 import pytest
-from dicom_files import CT, bare, ct_slice, dose, identified, item, part10, structure_set
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -21,6 +20,7 @@ from pydicom.uid import (
 from rtpipeline.contracts.index import SCAN_FIELDS
 from rtpipeline.dicom.header import Header, read_header
 from rtpipeline.dicom.window import Window
+from tests.dicom.dicom_files import CT, bare, ct_slice, dose, identified, item, part10, structure_set
 
 PLACE = {"source", "path", "member", "mtime_ns"}
 

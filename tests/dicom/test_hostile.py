@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from dicom_files import bare, ct_slice, dose, part10, put, structure_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
@@ -22,6 +21,7 @@ from rtpipeline.dicom.open import dataset_of
 from rtpipeline.dicom.scan import _record_batch
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import DataError
+from tests.dicom.dicom_files import bare, ct_slice, dose, part10, put, structure_set
 
 
 @cache

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from dicom_files import put
 
 from rtpipeline.dicom.sources import Walk, listing, listing_digest, locate, stored_name, walk
+from tests.dicom.dicom_files import put
 
 
 def paths(*sources: Path) -> list[tuple[int, str]]:
