@@ -16,8 +16,14 @@ N_BINS = 4096
 GRADING = 1e-3
 """The steps grow with the root of the dose above this share of the structure's dose range: low doses get finer ones."""
 
-NARROW_SHARE = 1e-7
+STEP_SHARE = 1e-7
 """A spread narrower than this share of the structure's dose range is a step."""
+
+NARROW_SHARE = 0.05
+"""A second spread narrower than this share of the first only widens it (its own shape would cost digits)."""
+
+SHAPED_SHARE = 1e-4
+"""So does any second spread of a sample that is narrower than this share of the structure's dose range."""
 
 CURVE_TOLERANCE_PCT = 0.01
 """A stored curve, read by linear interpolation, is off by no more than this share of the structure's volume."""
@@ -165,42 +171,60 @@ def _step_of(edges: Array, scale: float, steps_per_root: float, dose: float) -> 
 
 @njit(cache=True)
 def volume_above(samples: Array, edges: Array, scale: float) -> Array:
-    """Volume at or above each edge, in the samples' unit, exact for samples spread evenly over dose +- half width.
+    """Volume at or above each edge, in the samples' unit; samples as in `kernels.SAMPLE_COLUMNS`.
 
-    A sample's volume below an edge e is a ramp, v (e - a) / (b - a) between its ends a and b: two sums over the ends
-    that lie below e give the total of all ramps, so the cost does not grow with the width of a sample.
+    The volume of a sample below a dose e is a sum of powers of (e - p) over the corners p of its distribution that lie
+    below e: first powers for an even spread, second powers for the sum of two. So a few running sums over the corners
+    give all samples at every edge, exactly, and the cost does not grow with the width of a sample.
     """
     n = edges.shape[0] - 1
     low, high = edges[0], edges[n]
-    steps_per_root = n / (np.sqrt(1.0 + (high - low) / scale) - 1.0)
-    slope = np.zeros(n + 1)
-    offset = np.zeros(n + 1)
-    whole = np.zeros(n + 1)
+    width = high - low
+    steps_per_root = n / (np.sqrt(1.0 + width / scale) - 1.0)
+    # coefficients of e^0, e^1 and e^2, in shares of the width above the minimum
+    powers = np.zeros((n + 1, 3))
     total = 0.0
     for s in range(samples.shape[0]):
-        volume = samples[s, 2]
+        dose, wide, narrow, volume = samples[s, 0], samples[s, 1], samples[s, 2], samples[s, 3]
         total += volume
-        begin = min(max(samples[s, 0] - samples[s, 1], low), high)
-        end = min(max(samples[s, 0] + samples[s, 1], low), high)
-        if end - begin <= NARROW_SHARE * (high - low):
-            whole[_step_of(edges, scale, steps_per_root, min(max(samples[s, 0], low), high))] += volume
+        outer, inner = 0.5 * (wide + narrow), 0.5 * (wide - narrow)
+        if (
+            narrow > NARROW_SHARE * wide
+            and wide > SHAPED_SHARE * width
+            and low <= dose - outer
+            and dose + outer <= high
+        ):
+            strength = volume * width * width / (2.0 * wide * narrow)
+            for corner in range(4):
+                p = dose + (-outer if corner == 0 else -inner if corner == 1 else inner if corner == 2 else outer)
+                k = strength if corner == 0 or corner == 3 else -strength
+                i = _step_of(edges, scale, steps_per_root, p)
+                share = (p - low) / width
+                powers[i, 0] += k * share * share
+                powers[i, 1] -= 2.0 * k * share
+                powers[i, 2] += k
             continue
-        density = volume / (end - begin)
+        half = 0.5 * np.sqrt(wide * wide + narrow * narrow)
+        begin, end = min(max(dose - half, low), high), min(max(dose + half, low), high)
+        if end - begin <= STEP_SHARE * width:
+            powers[_step_of(edges, scale, steps_per_root, min(max(dose, low), high)), 0] += volume
+            continue
+        strength = volume * width / (end - begin)
         i = _step_of(edges, scale, steps_per_root, begin)
-        slope[i] += density
-        offset[i] += density * (begin - low)
+        powers[i, 0] -= strength * (begin - low) / width
+        powers[i, 1] += strength
         i = _step_of(edges, scale, steps_per_root, end)
-        slope[i] -= density
-        offset[i] -= density * (end - low)
+        powers[i, 0] += strength * (end - low) / width
+        powers[i, 1] -= strength
     above = np.empty(n + 1)
-    sum_slope = 0.0
-    sum_offset = 0.0
-    sum_whole = 0.0
     above[0] = total
+    c0 = 0.0
+    c1 = 0.0
+    c2 = 0.0
     for i in range(1, n + 1):
-        sum_slope += slope[i - 1]
-        sum_offset += offset[i - 1]
-        sum_whole += whole[i - 1]
-        below = sum_slope * (edges[i] - low) - sum_offset + sum_whole
-        above[i] = min(max(total - below, 0.0), above[i - 1])
+        c0 += powers[i - 1, 0]
+        c1 += powers[i - 1, 1]
+        c2 += powers[i - 1, 2]
+        share = (edges[i] - low) / width
+        above[i] = min(max(total - (c0 + share * (c1 + share * c2)), 0.0), above[i - 1])
     return above

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.grid import Grid
 
-BOX_TOLERANCE_MM = 1e-3
-"""A structure that ends on the outermost voxel centres to within this counts as inside the grid."""
+BOX_TOLERANCE_MM = 1e-6
+"""A structure that ends on the outermost voxel centres but for rounding counts as inside the grid."""
 
 
 @dataclass(frozen=True, eq=False)

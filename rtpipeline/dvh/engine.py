@@ -34,7 +34,7 @@ class Sampling:
     unless there would be more of them than this.
     """
 
-    target_cells: int = 40_000
+    target_cells: int = 64_000
     dose_fraction: float = 0.5
     max_cells: int = 2_000_000
 
@@ -85,8 +85,8 @@ def compute_dvh(
         n_samples = len(samples)
     if placed is not None and n_samples > 0:
         dmin_gy, dmax_gy = _extremes(solid, dose, placed, samples)
-        sampled_mm3 = float(samples[:, 2].sum())
-        dmean_gy = float(samples[:, 0] @ samples[:, 2]) / sampled_mm3
+        sampled_mm3 = float(samples[:, 3].sum())
+        dmean_gy = float(samples[:, 0] @ samples[:, 3]) / sampled_mm3
         known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
         coverage_pct = 100.0 * known_share
         edges, volumes = np.array([dmin_gy]), np.array([sampled_mm3])

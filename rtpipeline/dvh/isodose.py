@@ -10,7 +10,10 @@ from rtpipeline.dvh.kernels import Bools
 from rtpipeline.geometry.even_odd import Array
 
 PARTS = 4
-"""A cell between eight voxel centres that the isodose crosses is cut into PARTS^3; in each the dose is taken linear."""
+"""A cell between eight voxel centres that the isodose crosses is cut into PARTS^3; in each the dose is linear."""
+
+NARROW_SHARE = 1e-6
+"""A second spread narrower than this share of the first changes nothing."""
 
 
 @njit(cache=True)
@@ -34,6 +37,19 @@ def _is_open(dose: Array, known: Bools, level: float) -> bool:
 
 
 @njit(cache=True)
+def _share_of_spread(above: float, wide: float, narrow: float) -> float:
+    """Share above 0 of a distribution with its mean at `above`: the sum of two even spreads of these full widths."""
+    if wide <= 0.0:
+        return 1.0 if above >= 0.0 else 0.0
+    if narrow < NARROW_SHARE * wide:
+        return min(max(0.5 + above / wide, 0.0), 1.0)
+    outer, inner = 0.5 * (wide + narrow), 0.5 * (wide - narrow)
+    total = max(above + outer, 0.0) ** 2 - max(above + inner, 0.0) ** 2
+    total += max(above - outer, 0.0) ** 2 - max(above - inner, 0.0) ** 2
+    return min(max(total / (2.0 * wide * narrow), 0.0), 1.0)
+
+
+@njit(cache=True)
 def _share_above(corners: Array, level: float) -> float:
     """Share of a cell where the trilinear dose of its corners (2, 2, 2) reaches the level."""
     total = 0.0
@@ -49,13 +65,11 @@ def _share_above(corners: Array, level: float) -> float:
             for c in range(PARTS):
                 x = (c + 0.5) / PARTS
                 gx, gy, gz = high - low, yl + (yh - yl) * x, zl + (zh - zl) * x
-                # uniform spread with the variance of the linear dose over the part, as for the cells of a solid
-                half = 0.5 * np.sqrt(gx * gx + gy * gy + gz * gz) / PARTS
-                above = low + (high - low) * x - level
-                if half > 0.0:
-                    total += min(max(0.5 + 0.5 * above / half, 0.0), 1.0)
-                elif above >= 0.0:
-                    total += 1.0
+                # the dose over a part is the sum of three even spreads: the widest, and one for the other two together
+                wide = max(abs(gx), abs(gy), abs(gz))
+                narrow = np.sqrt(max(gx * gx + gy * gy + gz * gz - wide * wide, 0.0))
+                wide, narrow = max(wide, narrow), min(wide, narrow)
+                total += _share_of_spread(low + (high - low) * x - level, wide / PARTS, narrow / PARTS)
     return total / PARTS**3
 
 

@@ -4,7 +4,8 @@ One path serves every orientation. A 3 x 4 matrix takes a point of the solid's f
 (offset along its normal in mm, row index, column index); planes of the dose may be spaced unevenly.
 
 Each cell is represented by the dose at the centroid of its covered part and by the spread of the dose over that part,
-from the gradient and the exact second moments of the part. In a linear dose both are exact.
+from the gradient and the exact second moments of the part. In a linear dose mean and variance are exact. The shape of
+the spread is that of a box seen along the gradient, a sum of even spreads: of two, the widest and one for the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from rtpipeline.geometry.even_odd import Array, Ints, is_inside
 
 Bools = NDArray[np.bool_]
 
-SAMPLE_COLUMNS = 3
-"""Columns of a sample table: dose (Gy), half width of its uniform spread (Gy), volume (mm3)."""
+SAMPLE_COLUMNS = 4
+"""Columns of a sample table: dose (Gy), full widths of its wider and its narrower even spread (Gy), volume (mm3)."""
 
 NO_WEIGHT = 1e-9
 """A voxel with less interpolation weight takes no part, so it need not be known."""
+
+ON_NODE = 1e-7
+"""A point nearer to a voxel centre than this share of the spacing lies on it."""
 
 FULL_SHARE = 1.0 - 1e-9
 """A cell with at least this share is covered whole; its moments are those of a box."""
@@ -45,11 +49,10 @@ def _lower_index(position: float, n: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def linear_dose(
-    dose: Array, offsets: Array, k: int, t: float, row: float, column: float
+def _linear_in_cell(
+    dose: Array, offsets: Array, k: int, j: int, i: int, t: float, row: float, column: float
 ) -> tuple[float, float, float, float]:
-    """Trilinear dose between planes k and k + 1 and its derivatives by t (per mm), row and column index."""
-    j, i = _lower_index(row, dose.shape[1]), _lower_index(column, dose.shape[2])
+    """Trilinear dose between the voxels (k, j, i) and (k + 1, j + 1, i + 1) and its derivatives, see `linear_dose`."""
     gap = offsets[k + 1] - offsets[k]
     a = min(max((t - offsets[k]) / gap, 0.0), 1.0)
     b = min(max(row - j, 0.0), 1.0)
@@ -69,6 +72,42 @@ def linear_dose(
     low = (d100 - d000) * (1.0 - b) + (d110 - d010) * b
     high = (d101 - d001) * (1.0 - b) + (d111 - d011) * b
     return f0 + by_column * c, (low + (high - low) * c) / gap, by_row, by_column
+
+
+@njit(cache=True, error_model="numpy")
+def _tie(share: float, lower: int, n: int) -> int:
+    """Step to the neighbouring interval that a point at this share of its interval also belongs to; 0: none."""
+    if share < ON_NODE and lower > 0:
+        return -1
+    if share > 1.0 - ON_NODE and lower < n - 2:
+        return 1
+    return 0
+
+
+@njit(cache=True, error_model="numpy")
+def linear_dose(
+    dose: Array, offsets: Array, k: int, t: float, row: float, column: float, both_sides: bool
+) -> tuple[float, float, float, float]:
+    """Trilinear dose between planes k and k + 1 and its derivatives by t (per mm), row and column index.
+
+    both_sides: where the derivative jumps at a voxel centre, the mean of its two sides, so that the result does not
+    depend on the direction in which rows, columns and planes are listed.
+    """
+    j, i = _lower_index(row, dose.shape[1]), _lower_index(column, dose.shape[2])
+    if both_sides:
+        dk = _tie((t - offsets[k]) / (offsets[k + 1] - offsets[k]), k, dose.shape[0])
+        dj, di = _tie(row - j, j, dose.shape[1]), _tie(column - i, i, dose.shape[2])
+        if dk != 0 or dj != 0 or di != 0:
+            value, by_t, by_row, by_column = 0.0, 0.0, 0.0, 0.0
+            for side in range(8):
+                kk, jj, ii = k + dk * (side & 1), j + dj * (side >> 1 & 1), i + di * (side >> 2 & 1)
+                v, gt, gr, gc = _linear_in_cell(dose, offsets, kk, jj, ii, t, row, column)
+                value += 0.125 * v
+                by_t += 0.125 * gt
+                by_row += 0.125 * gr
+                by_column += 0.125 * gc
+            return value, by_t, by_row, by_column
+    return _linear_in_cell(dose, offsets, k, j, i, t, row, column)
 
 
 @njit(cache=True, error_model="numpy")
@@ -151,7 +190,7 @@ def sample_cells(
                     if covered <= EMPTY_SHARE:
                         continue
                     u, v = u0 + (c + 0.5) * hu, v0 + (r + 0.5) * hv
-                    suu, suv, svv = hu * hu / 12.0, 0.0, hv * hv / 12.0
+                    suu, suv, svv = 0.0, 0.0, 0.0
                     if covered < FULL_SHARE:
                         u += cells[r, c, 1] * hu
                         v += cells[r, c, 2] * hv
@@ -173,19 +212,27 @@ def sample_cells(
                     if known.shape[0] > 0 and not _is_known(known, offsets, k, t, row, column):
                         unknown += volume
                         continue
-                    value, by_t, by_row, by_column = linear_dose(dose, offsets, k, t, row, column)
+                    value, by_t, by_row, by_column = linear_dose(dose, offsets, k, t, row, column, known.shape[0] == 0)
                     gu = by_t * matrix[0, 0] + by_row * matrix[1, 0] + by_column * matrix[2, 0]
                     gv = by_t * matrix[0, 1] + by_row * matrix[1, 1] + by_column * matrix[2, 1]
                     gw = by_t * matrix[0, 2] + by_row * matrix[1, 2] + by_column * matrix[2, 2]
-                    variance = gu * gu * suu + 2.0 * gu * gv * suv + gv * gv * svv + gw * gw * hw * hw / 12.0
+                    # 12 x the variance of an even spread is the square of its width
+                    along_w = gw * gw * hw * hw
+                    if covered < FULL_SHARE:
+                        across = 12.0 * max(gu * gu * suu + 2.0 * gu * gv * suv + gv * gv * svv, 0.0)
+                        wide, narrow = max(across, along_w), min(across, along_w)
+                    else:
+                        along_u, along_v = gu * gu * hu * hu, gv * gv * hv * hv
+                        wide = max(along_u, along_v, along_w)
+                        narrow = along_u + along_v + along_w - wide
                     if n == samples.shape[0]:
                         grown = np.empty((2 * n, SAMPLE_COLUMNS))
                         grown[:n] = samples
                         samples = grown
                     samples[n, 0] = value
-                    # the uniform spread with this variance
-                    samples[n, 1] = np.sqrt(3.0 * max(variance, 0.0))
-                    samples[n, 2] = volume
+                    samples[n, 1] = np.sqrt(max(wide, narrow))
+                    samples[n, 2] = np.sqrt(max(min(wide, narrow), 0.0))
+                    samples[n, 3] = volume
                     n += 1
     return samples[:n].copy(), unknown
 
@@ -233,7 +280,7 @@ def surface_extremes(
                         k = _lower_plane(offsets, t, k)
                         if known.shape[0] > 0 and not _is_known(known, offsets, k, t, row, column):
                             continue
-                        value = linear_dose(dose, offsets, k, t, row, column)[0]
+                        value = linear_dose(dose, offsets, k, t, row, column, False)[0]
                         least, greatest = min(least, value), max(greatest, value)
     return least, greatest
 

@@ -76,7 +76,7 @@ def test_share_centroid_and_spread_of_every_cell_match_clipping(seed: int) -> No
     assert covered > 20
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     hx=st.floats(0.2, 7.0),

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtpipeline.geometry.grid import Grid
@@ -38,6 +38,7 @@ def test_a_voxel_lies_where_the_standard_says_it_does() -> None:
     assert np.allclose(got, expected, atol=ROUNDING_MM)
 
 
+@settings(deadline=None)
 @given(
     offsets=st.lists(st.floats(0.3, 7.0), min_size=1, max_size=6),
     descending=st.booleans(),

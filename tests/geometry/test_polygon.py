@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtpipeline.geometry.even_odd import area_moments, is_inside
@@ -92,6 +92,7 @@ polygons = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(contours=polygons, x=st.floats(-60, 60), y=st.floats(-60, 60))
 def test_the_signed_edges_agree_with_counting_crossings(
     contours: list[list[tuple[float, float]]], x: float, y: float
@@ -110,6 +111,7 @@ def test_the_signed_edges_agree_with_counting_crossings(
         assert is_inside(edges, 0, len(edges), x, y) == (crossings % 2 == 1)
 
 
+@settings(deadline=None)
 @given(contours=polygons, seed=st.integers(0, 100))
 def test_area_does_not_depend_on_order_start_or_direction(contours: list[list[tuple[float, float]]], seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -113,7 +113,7 @@ def test_the_bounding_box_and_the_centroid_are_in_patient_coordinates() -> None:
         [disc(10, z, (-40.0, 25.0), n=4) for z in (100.0, 102.0)], single_plane_thickness_mm=None
     )
     assert np.allclose(solid.bounding_box_xyz_mm, [[-50, 15, 99], [-30, 35, 103]])
-    assert np.allclose(solid.centroid_xyz_mm, [-40, 25, 101])
+    assert solid.centroid_xyz_mm == pytest.approx(np.array([-40.0, 25.0, 101.0]))
 
 
 def test_a_single_plane_is_as_thick_as_the_caller_says_and_else_has_no_volume() -> None:
