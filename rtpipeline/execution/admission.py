@@ -84,18 +84,21 @@ class Admission:
         seen = math.ceil(HEADROOM * max(peaks))
         return max(FLOOR_MIB, seen if rung == 0 else max(seen, ladder))
 
-    def start(self, task: Hashable, stage: Stage, threads: int, rung: int, waiting: int = 1) -> Grant | str:
+    def start(
+        self, task: Hashable, stage: Stage, threads: int, rung: int, waiting: int = 1, *, light: bool = False
+    ) -> Grant | str:
         """Admit a task, or say what it has to wait for: its `pool`, or the `machine`.
 
         Parameters
         ----------
         waiting: tasks of stages with several processes that are ready, this one included; they share the free CPUs.
+        light: the stage only records that there is nothing to do.
         """
-        if stage.pool is not None and self._in_pool(stage.pool) >= self.limits.pools.get(stage.pool, 1):
+        if not light and stage.pool is not None and self._in_pool(stage.pool) >= self.limits.pools.get(stage.pool, 1):
             return POOL
-        memory = self.expected(stage, rung)
+        memory = FLOOR_MIB if light else self.expected(stage, rung)
         free_cpus = self.limits.cpus - sum(grant.cpus for _, grant in self._running.values())
-        cpus = _share(stage, threads, free_cpus, self.limits.cpus, waiting)
+        cpus = 1 if light else _share(stage, threads, free_cpus, self.limits.cpus, waiting)
         if self._running and not (
             len(self._running) < self.limits.slots and 0 < cpus <= free_cpus and self._has_memory(memory)
         ):
@@ -123,6 +126,12 @@ class Admission:
     def _has_memory(self, wanted_mib: int) -> bool:
         promised = sum(grant.memory_mib for _, grant in self._running.values())
         return promised + wanted_mib <= self.limits.memory_mib and wanted_mib <= self._free_mib()
+
+
+def ends_at_once(stage: Stage, config: Config) -> bool:
+    """Whether a stage only records that it is disabled: it needs no GPU, pool, or libraries then."""
+    section = getattr(config, stage.config[0], None) if stage.config else None
+    return stage.entry is None or getattr(section, "enabled", True) is False
 
 
 def _share(stage: Stage, threads: int, free: int, total: int, waiting: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtpipeline.config import Config
-from rtpipeline.execution.admission import MACHINE, Admission, Grant
+from rtpipeline.execution.admission import MACHINE, Admission, Grant, ends_at_once
 from rtpipeline.execution.environment import stage_threads
 from rtpipeline.execution.ladder import Again, Ending, GivenUp, after, timeout_s
 from rtpipeline.execution.ledger import Ledger
@@ -139,8 +139,9 @@ class Attempts:
                         self._sweep(self._running.pop(number).task)
 
     def _start(self, task: Task, number: int, rung: int, waiting: int = 1) -> str | None:
-        threads = stage_threads(task.stage.name, self._config)
-        grant = self._admission.start(task.key, task.stage, threads, rung, waiting)
+        light = ends_at_once(task.stage, self._config)
+        threads = 1 if light else stage_threads(task.stage.name, self._config)
+        grant = self._admission.start(task.key, task.stage, threads, rung, waiting, light=light)
         if isinstance(grant, str):
             return grant
         note = task.log.with_suffix(".note")
@@ -149,8 +150,7 @@ class Attempts:
         deadline = now + timeout_s(task.stage, self._config)
         self._running[identity] = Attempt(task, number, rung, grant, now, deadline, _record_identity(task.request.out))
         request = replace(task.request, workers=grant.workers, note=note)
-        image = task.stage.image if task.stage.entry is not None else "cpu"
-        self._servers.run(identity, image, threads, request, task.log)
+        self._servers.run(identity, "cpu" if light else task.stage.image, threads, request, task.log)
         course, stage = task.key
         self._ledger.write(
             "started",
@@ -200,11 +200,11 @@ class Attempts:
         self._admission.end(attempt.task.key)
         ending, output = _completed(attempt, ending)
         verdict = after(attempt.task.stage, self._config, attempt.number, attempt.rung, ending)
-        if verdict is None:
-            self._admission.observe(attempt.task.stage.name, ending.peak_memory_mib)
-        else:
+        if verdict is not None:
             self._sweep(attempt.task)
             output = None
+        elif output is not None and output.has_result:
+            self._admission.observe(attempt.task.stage.name, ending.peak_memory_mib)
         if isinstance(verdict, Again):
             due_s = time.monotonic() + verdict.delay_s
             self._waiting.append(_Waiting(attempt.task, attempt.number + 1, verdict.rung, due_s))

@@ -91,7 +91,7 @@ def organized(folder: CohortFolder, key: str) -> Output | None:
     if not marker.is_file() or marker.read_text().strip() != key:
         return None
     output = read_output(folder.store / stage_path(folder.cohort, "organize", key))
-    return output if output is not None and output.status in ("done", "partial") else None
+    return output if output is not None and output.has_result else None
 
 
 def aggregation_request(folder: CohortFolder, run_id: str, plan: dict[str, Any], config: Config) -> StageRequest:
@@ -201,7 +201,7 @@ class CohortRun:
             attempts.stop()
             return self._interrupted_summary(run_id)
         output = finished.output
-        if output is None or output.status not in ("done", "partial"):
+        if output is None or not output.has_result:
             return self._failed(run_id, "organize", finished)
         write_atomically(marker, f"{key}\n".encode())
         return output
@@ -253,7 +253,7 @@ class CohortRun:
 
     def _with_results(self, summary: RunSummary, aggregation: Finished) -> RunSummary:
         output = aggregation.output
-        if output is not None and output.status in ("done", "partial"):
+        if output is not None and output.has_result:
             point_latest(self._folder.results, summary.run_id)
             summary.results = str(self._folder.results / summary.run_id)
             return summary

@@ -16,7 +16,6 @@ from rtpipeline.config import Config
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
@@ -32,9 +31,13 @@ MAX_AUTO_WORKERS = 32
 MIN_AUTO_WORKERS = 4
 
 
+SINGLE_THREADED = ("OPENBLAS_NUM_THREADS",)
+"""Always 1: OpenBLAS starts its threads when NumPy is imported, and a process with threads cannot be forked safely."""
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """Variables that hold every numerical library to `threads`; to be set before anything is imported."""
-    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict.fromkeys(SINGLE_THREADED, "1")
 
 
 def process_environment(threads: int) -> dict[str, str]:

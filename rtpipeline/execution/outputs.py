@@ -41,6 +41,11 @@ class Output:
         """Whether `run` keeps it."""
         return self.status in FINAL_STATUSES
 
+    @property
+    def has_result(self) -> bool:
+        """Whether the stage has computed something."""
+        return self.status in ("done", "partial")
+
     def state(self) -> Upstream:
         """As a dependant's `stage.json` records it."""
         return Upstream(key=self.key, status=self.status, output_digest=self.output_digest)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def kill_orphans(known: Iterable[int]) -> None:
     for pid in _children():
         if pid not in kept:
             kill(pid, signal.SIGKILL)
+
+
+def kill_descendants(patience_s: float = 5.0) -> None:
+    """Kill every child, then the children they leave to this process, until there are none."""
+    end = time.monotonic() + patience_s
+    while (children := _children()) and time.monotonic() < end:
+        for pid in children:
+            kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)
 
 
 def kill(pid: int, signum: int) -> None:

@@ -73,7 +73,7 @@ class CourseRunner:
         self._blockers = {task: set(item.stage.upstream) for task, item in plan.items.items()}
         self._pools = sorted({s.pool for s in STAGES.values() if s.pool is not None})
         for item in plan.items.values():
-            if item.output is not None:
+            if item.output is not None and item.output.has_result:
                 admission.observe(item.name, item.output.peak_memory_mib)
 
     def run(self, interrupted: Interruption) -> bool:
@@ -113,20 +113,16 @@ class CourseRunner:
     def _ready(self, item: Item) -> None:
         """All upstream stages of an item have ended: keep its output, leave it out, or queue it."""
         need = self._plan.missing_need(item)
-        if need:
+        reason = self._plan.why(item)
+        if item.selected and need:
             self._leave_out(item, "omitted", need)
+        elif not need and reason is None:
+            self._keep(item)
         elif not item.selected:
-            if self._plan.why(item) is None:
-                self._keep(item)
-            else:
-                self._leave_out(item, "missing", "not selected")
+            self._leave_out(item, "missing", "not selected")
         else:
-            reason = self._plan.why(item)
-            if reason is None:
-                self._keep(item)
-            else:
-                item.reason = str(reason)
-                self._queue.add(item)
+            item.reason = str(reason)
+            self._queue.add(item)
 
     def _leave_out(self, item: Item, status: str, reason: str) -> None:
         item.status, item.reason, item.output = status, reason, None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rtpipeline.errors import ExitCode, RTpipelineError
 from rtpipeline.execution.messages import Ended, Kill, Ready, Run, Started
-from rtpipeline.execution.processes import adopt_orphans, die_with, kill, kill_orphans
+from rtpipeline.execution.processes import adopt_orphans, die_with, kill, kill_descendants, kill_orphans
 from rtpipeline.execution.stage_entry import run_stage
 from rtpipeline.execution.stage_log import open_stage_log
 from rtpipeline.stages import STAGES
@@ -108,9 +108,8 @@ class Server:
         """Kill what runs, and end."""
         if os.getpid() != self._pid:  # a forked process that has not put its own handlers in place yet
             os._exit(128 + signal.SIGTERM)
-        for pid in list(self._running):
-            kill(pid, signal.SIGKILL)
-        kill_orphans(())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        kill_descendants()
         os._exit(0)
 
     def _drain(self) -> None:
@@ -151,10 +150,11 @@ class Server:
             if pid == 0:
                 return
             task = self._running.pop(pid, None)
+            if task is not None:
+                kill(pid, signal.SIGKILL)  # the rest of its group
+            kill_orphans(self._running)  # also of orphans that were killed
             if task is None:
                 continue
-            kill(pid, signal.SIGKILL)  # the rest of its group
-            kill_orphans(self._running)
             code = os.waitstatus_to_exitcode(status)
             self._connection.send(
                 Ended(

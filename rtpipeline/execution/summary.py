@@ -13,7 +13,7 @@ from rtpipeline.execution.outputs import Output
 from rtpipeline.execution.plan import CohortPlan, is_failed
 from rtpipeline.execution.runner import counts
 
-SEVERITIES = {"E": "errors", "W": "warnings", "I": "notes"}
+SEVERITIES = {"E": "error", "W": "warning", "I": "note"}
 SHOWN_FAILURES = 20
 
 RunStatus = Literal["done", "some_failed", "interrupted", "failed"]
@@ -59,12 +59,12 @@ class RunSummary:
             total, failed = self.courses["total"], self.courses["failed"]
             rest = self.courses["not_reached"]
             lines.append(
-                f"{total} course{'s' * (total != 1)}, {failed} failed"
+                f"{_count(total, 'course')}, {failed} failed"
                 + (f", {rest} not finished" if rest else "")
                 + f", {clock(self.wall_s)}"
             )
         if self.findings:
-            lines.append("Findings: " + ", ".join(f"{self.findings.get(s, 0)} {w}" for s, w in SEVERITIES.items()))
+            lines.append("Findings: " + ", ".join(_count(self.findings.get(s, 0), w) for s, w in SEVERITIES.items()))
         lines += [f"  {f.course_id or self.cohort} {f.stage} {f.status}: {f.reason}" for f in self._shown()]
         if len(self.failures) > SHOWN_FAILURES:
             lines.append(f"  and {len(self.failures) - SHOWN_FAILURES} more; see `rtpipeline status`")
@@ -74,6 +74,10 @@ class RunSummary:
 
     def _shown(self) -> list[Failure]:
         return self.failures[:SHOWN_FAILURES]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def summarize(
@@ -94,13 +98,19 @@ def summarize(
     for output in [*cohort_outputs, *(i.output for i in items if i.output is not None)]:
         findings.update(output.severities)
     findings["E"] += sum(i.finding is not None for i in items)
-    status: RunStatus = "interrupted" if interrupted else "some_failed" if failures else "done"
-    codes = {"done": ExitCode.DONE, "some_failed": ExitCode.SOME_COURSES_FAILED, "interrupted": ExitCode.INTERRUPTED}
+    status: RunStatus = "interrupted" if interrupted else "some_failed" if failures else "done" if total else "failed"
+    codes = {
+        "done": ExitCode.DONE,
+        "some_failed": ExitCode.SOME_COURSES_FAILED,
+        "failed": ExitCode.DATA,
+        "interrupted": ExitCode.INTERRUPTED,
+    }
     return RunSummary(
         status=status,
         exit_code=int(codes[status]),
         cohort=cohort,
         run_id=run_id,
+        message="" if total else "The export holds no course: nothing in it is an image, structure set, plan or dose.",
         courses={
             "total": total,
             "done": total - len(failed) - len(unreached),

@@ -1,8 +1,8 @@
 """A stage table with the names of the real one and stages of a few lines, to test the runner alone.
 
-An export is one folder a course: `image.txt` and `plan.txt`. What a stage does is set by the environment:
-`TOY_BEHAVIOUR` maps `course/stage` to a list of actions, one for each attempt (after the last one it works).
-Each attempt leaves a line in `TOY_TRACE`.
+An export is one folder a course: `image.txt` and `plan.txt`. What a stage does stands in `behaviour.json` of the folder
+`TOY_HOME`: for `course/stage` a list of actions, one for each attempt (after the last one it works). Each attempt
+leaves two lines in `trace.jsonl` there, at its start and at its end.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ TOY = (
         "course",
         needs=("prepare_images", "structures"),
         config=("radiomics",),
+        libraries=("numpy",),
         resources=Resources(cpu=4, threads=1, memory_mib=(600, 1200), timeout_s=60),
     ),
     _stage("qc", "course", uses=("prepare_images", "prepare_rt", "segmentation", "structures", "dvh", "radiomics")),
@@ -63,36 +64,38 @@ def install() -> None:
 
 def trace(context: StageContext, what: str) -> None:
     """One line about an attempt, for the test to read."""
-    folder = os.environ.get("TOY_TRACE")
-    if folder:
-        line = {
-            "task": f"{context.course_id or ''}/{context.stage}",
-            "what": what,
-            "at": time.monotonic(),
-            "pid": os.getpid(),
-            "workers": context.workers,
-            "threads": os.environ.get("OMP_NUM_THREADS"),
-        }
-        with (Path(folder) / "trace.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    line = {
+        "task": f"{context.course_id or ''}/{context.stage}",
+        "what": what,
+        "at": time.monotonic(),
+        "pid": os.getpid(),
+        "workers": context.workers,
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "group": os.getpgid(0),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+    }
+    with _home("trace.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _home(name: str) -> Path:
+    return Path(os.environ["TOY_HOME"]) / name
 
 
 def act(context: StageContext) -> StageOutcome:
-    """What the environment asks of this attempt."""
+    """What this attempt is asked to do."""
     trace(context, "start")
     task = f"{context.course_id or ''}/{context.stage}"
-    actions = json.loads(os.environ.get("TOY_BEHAVIOUR", "{}"))
-    wanted = actions.get(task, actions.get(f"*/{context.stage}", []))
-    before = 0
-    if wanted and os.environ.get("TOY_TRACE"):
-        lines = (Path(os.environ["TOY_TRACE"]) / "trace.jsonl").read_text().splitlines()
-        before = sum(json.loads(x)["task"] == task and json.loads(x)["what"] == "start" for x in lines) - 1
-    outcome = _perform(wanted[before], context) if before < len(wanted) else StageOutcome()
+    behaviour = json.loads(_home("behaviour.json").read_text())
+    wanted = behaviour.get(task, behaviour.get(f"*/{context.stage}", []))
+    events = [json.loads(line) for line in _home("trace.jsonl").read_text().splitlines()]
+    before = sum(e["task"] == task and e["what"] == "start" for e in events) - 1
+    outcome = _perform(wanted[before]) if before < len(wanted) else StageOutcome()
     trace(context, "end")
     return outcome
 
 
-def _perform(action: str, context: StageContext) -> StageOutcome:
+def _perform(action: str) -> StageOutcome:
     verb, _, value = action.partition(":")
     if verb == "kill":
         os.kill(os.getpid(), int(value or signal.SIGKILL))
@@ -106,14 +109,22 @@ def _perform(action: str, context: StageContext) -> StageOutcome:
         raise ValueError("Doe^John is no number")
     elif verb == "data":
         raise DataError("contours without points", [finding("RES_DATA", "rs-01", "0 points")])
-    elif verb == "grandchild":
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    elif verb == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(float(value))
+    elif verb == "grandchild":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+        with _home("grandchildren").open("a") as file:
+            file.write(f"{child.pid}\n")
+        time.sleep(float(value))
+    elif verb == "kill_parent":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(30)
     elif verb == "exit":
         os._exit(int(value))
     elif verb in ("partial", "not_applicable", "not_run", "data_error"):
         return StageOutcome(status=verb, reason="as asked")  # type: ignore[arg-type]
-    return StageOutcome()
+    return StageOutcome(reason=verb)
 
 
 def digest_of(*texts: str) -> str:
