@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -197,8 +198,10 @@ def _digest_encapsulated(value: bytes, layout: PixelLayout | None, transfer_synt
         }
         digest = hashlib.sha256()
         try:
-            for array, _ in get_decoder(UID(transfer_syntax_uid)).iter_array(value, raw=True, **options):
-                digest.update(array.tobytes())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about padding, and about what is reported as a finding
+                for array, _ in get_decoder(UID(transfer_syntax_uid)).iter_array(value, raw=True, **options):
+                    digest.update(array.tobytes())
             return digest.hexdigest()
         except _DECODE_ERRORS:
             pass

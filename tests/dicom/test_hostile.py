@@ -18,7 +18,7 @@ from rtpipeline.dicom.content import read_content
 from rtpipeline.dicom.encoding import DamagedError, NoObjectError
 from rtpipeline.dicom.header import read_header
 from rtpipeline.dicom.open import dataset_of
-from rtpipeline.dicom.scan import _record_batch
+from rtpipeline.dicom.scan_tasks import record_batch
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import DataError
 from tests.dicom.dicom_files import bare, ct_slice, dose, part10, put, structure_set
@@ -56,7 +56,7 @@ def test_damaged_objects_become_rows_or_problems(data: bytes) -> None:
     else:
         # what is read fits the columns of the index, whatever it is
         row = {**header.row, "source": 0, "path": "x", "member": "", "mtime_ns": 0}
-        assert _record_batch([row]).schema == SCAN_SCHEMA
+        assert record_batch([row]).schema == SCAN_SCHEMA
 
 
 @given(data=damaged())

@@ -10,7 +10,10 @@ import pytest
 from rtpipeline.contracts.findings import Severity
 from rtpipeline.contracts.index import SCAN_SCHEMA
 from rtpipeline.dicom import scan as scan_module
-from rtpipeline.dicom.scan import _Pool, _Task, scan
+from rtpipeline.dicom import scan_tasks
+from rtpipeline.dicom.scan import scan
+from rtpipeline.dicom.scan_pool import ScanPool
+from rtpipeline.dicom.scan_tasks import ScanTask
 from rtpipeline.errors import TransientError
 from rtpipeline.store.identity import keyed_hash
 from tests.dicom.dicom_files import SECRET, bare, codes, ct_slice, dose, part10, put, scanned, structure_set
@@ -41,7 +44,7 @@ def test_every_object_is_one_row_in_the_order_of_the_sources(export: Path) -> No
 
 def test_processes_change_nothing(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "CHUNK_FILES", 3)
-    monkeypatch.setattr(scan_module, "ZIP_PART_MEMBERS", 2)
+    monkeypatch.setattr(scan_tasks, "ZIP_PART_MEMBERS", 2)
     one, two = scanned(export), scanned(export, workers=2)
     assert one.table.equals(two.table)
     assert one.findings == two.findings
@@ -50,7 +53,7 @@ def test_processes_change_nothing(export: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_parts_of_a_large_zip_make_up_the_whole(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = scanned(export)
-    monkeypatch.setattr(scan_module, "ZIP_PART_MEMBERS", 3)
+    monkeypatch.setattr(scan_tasks, "ZIP_PART_MEMBERS", 3)
     parts = scanned(export)
     assert parts.table.equals(whole.table)
     assert parts.counts == whole.counts
@@ -141,7 +144,7 @@ def test_storage_that_fails_is_transient(export: Path, monkeypatch: pytest.Monke
     def failing(path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(scan_module, "SourceFile", failing)
+    monkeypatch.setattr(scan_tasks, "SourceFile", failing)
     with pytest.raises(TransientError, match="Input/output error"):
         scanned(export)
 
@@ -154,7 +157,7 @@ class _Killer:
 
 
 def test_a_worker_that_dies_is_transient() -> None:
-    with pytest.raises(TransientError, match="fewer workers"), _Pool(2) as pool:
+    with pytest.raises(TransientError, match="fewer workers"), ScanPool(2) as pool:
         pool.run([_Killer()], lambda batch: None)  # type: ignore[list-item]
 
 
@@ -187,7 +190,7 @@ def test_ignored_folders_are_left_out(export: Path) -> None:
 
 def test_tasks_are_bounded_by_files_and_bytes(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "CHUNK_BYTES", 2500)
-    tasks: list[_Task] = list(scan_module._tasks((export,), scan_module.walk([export]), False))
+    tasks: list[ScanTask] = list(scan_module._tasks((export,), scan_module.walk([export]), False))
     sizes = [sum(entry.size for entry in task.entries) for task in tasks]
     assert sorted(entry.path for task in tasks for entry in task.entries) == sorted(
         entry.path for entry in scan_module.walk([export])

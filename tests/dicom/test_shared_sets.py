@@ -93,8 +93,8 @@ def _as_numbers(value: Any) -> Any:
 
 
 def test_every_column_says_what_pydicom_says(shared_data: Path, rows: Rows) -> None:
-    """One object of each ten, and every RT object, are read again by the other route."""
-    chosen = [row for at, row in enumerate(rows.values()) if row["kind"] != "image" or at % 10 == 0]
+    """One image in thirty, and every RT object, are read again by the other route."""
+    chosen = [row for at, row in enumerate(rows.values()) if row["kind"] != "image" or at % 30 == 0]
     compared = 0
     for row, ds in open_many(chosen, [shared_data], stop_before_pixels=True):
         for keyword, column in NUMBERS.items():
@@ -104,7 +104,7 @@ def test_every_column_says_what_pydicom_says(shared_data: Path, rows: Rows) -> N
         compared += 1
         if row["kind"] == "rtstruct" and row["pixel_bytes_ok"] is None:
             _compare_structure_set(json.loads(row["facts"]), ds)
-    assert compared == len(chosen) > 400
+    assert compared == len(chosen) > 250
 
 
 def _compare_structure_set(facts: dict[str, Any], ds: Dataset) -> None:

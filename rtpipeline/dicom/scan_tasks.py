@@ -1,0 +1,148 @@
+"""What one worker of the scan does: reads some files, gives rows and counted problems."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rtpipeline.contracts.index import SCAN_SCHEMA
+from rtpipeline.dicom.archives import ArchiveReadError, BombError, Refusals, Selection, everything
+from rtpipeline.dicom.header import read_header
+from rtpipeline.dicom.objects import SourceFile
+from rtpipeline.dicom.scan_findings import (
+    Tally,
+    count_problem,
+    count_refusals,
+    file_subject,
+    source_subject,
+)
+from rtpipeline.dicom.sources import FileEntry, locate
+from rtpipeline.dicom.window import Window
+from rtpipeline.errors import OutOfMemoryError, TransientError
+
+ZIP_PART_MEMBERS = 512
+"""Members of a zip that one task reads at least; a zip can be entered anywhere, a tar only read through."""
+ZIP_PARTS = 32
+"""Tasks at most for one zip, since each of them reads its directory."""
+
+_TRANSIENT = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+)
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Files that one call reads."""
+
+    sources: tuple[Path, ...]
+    entries: tuple[FileEntry, ...]
+    with_content: bool
+    part: slice | None = None
+    """of the members of the only entry, a zip"""
+    members: frozenset[str] | None = None
+    """of the only entry, an archive, the members to read; None for all"""
+
+
+@dataclass
+class ScanBatch:
+    """What reading a task gave."""
+
+    rows: pa.RecordBatch
+    tally: Tally = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    not_dicom: Counter[str] = field(default_factory=Counter)
+    parts: list[ScanTask] = field(default_factory=list)
+    """what is left to read: the parts of large zips"""
+
+
+_stop_requested: Event | None = None
+
+
+def start_worker(stop: Event) -> None:
+    """First call in a worker. Ctrl-C goes to the whole process group; the parent alone decides how to end."""
+    global _stop_requested
+    _stop_requested = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def read_task(task: ScanTask) -> ScanBatch:
+    """Rows and problems of the files of a task."""
+    rows: list[dict[str, Any]] = []
+    batch = ScanBatch(pa.RecordBatch.from_pylist([], SCAN_SCHEMA))
+    for entry in task.entries:
+        if _stop_requested is not None and _stop_requested.is_set():
+            break
+        try:
+            _read_file(task, entry, rows, batch)
+        except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+            batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be opened: {type(error).__name__}"] += 1
+        except MemoryError as error:
+            raise OutOfMemoryError("Memory ran out while DICOM headers were read; run with fewer workers.") from error
+        except OSError as error:
+            if error.errno in _TRANSIENT:
+                raise TransientError(f"The storage failed while DICOM headers were read ({error.strerror}).") from error
+            batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be read: {type(error).__name__}"] += 1
+        if task.part is None or not task.part.start:
+            batch.counts["files"] += 1
+    batch.rows = record_batch(rows)
+    return batch
+
+
+def _read_file(task: ScanTask, entry: FileEntry, rows: list[dict[str, Any]], batch: ScanBatch) -> None:
+    """Appends the rows of one file, and counts what is wrong with it."""
+    refusals = Refusals()
+    archive = file_subject(entry.path, label="archive")
+    with SourceFile(locate(task.sources[entry.source], entry.path)) as file:
+        if file.archive_kind == "zip" and task.part is None and task.members is None:
+            members = file.member_count()
+            step = max(ZIP_PART_MEMBERS, -(-members // ZIP_PARTS))
+            if members > step:
+                parts = [slice(start, start + step) for start in range(0, members, step)]
+                batch.parts += [ScanTask(task.sources, (entry,), task.with_content, part) for part in parts]
+                return
+        if file.archive_kind and not (task.part and task.part.start):
+            batch.counts["archives"] += 1
+        select = Selection(task.members) if task.members is not None else everything
+        try:
+            for member, window in file.objects(refusals=refusals, select=select, part=task.part):
+                batch.counts["members"] += bool(member)
+                _read_object(entry, member, window, task.with_content, rows, batch)
+        except BombError as error:
+            refusals.refused[f"the rest of the archive, a bomb ({error})"] += 1
+        except ArchiveReadError as error:
+            refusals.stopped = f"archive cannot be read to its end ({error})"
+    count_refusals(batch.tally, refusals, archive)
+
+
+def _read_object(
+    entry: FileEntry, member: str, window: Window, with_content: bool, rows: list[dict[str, Any]], batch: ScanBatch
+) -> None:
+    file = file_subject(entry.path, member)
+    try:
+        header = read_header(window, with_content=with_content)
+    except BombError:
+        raise
+    except ArchiveReadError as error:
+        batch.tally["FILE_TRUNCATED", file, f"member cannot be read ({error})"] += 1
+        return
+    if header.not_dicom:
+        batch.not_dicom[header.not_dicom] += 1
+        batch.tally["FILE_NOT_DICOM", source_subject(entry.source), header.not_dicom] += 1
+    if header.row is not None:
+        header.row.update(source=entry.source, path=entry.path, member=member, mtime_ns=entry.mtime_ns)
+        rows.append(header.row)
+    for problem in header.problems:
+        count_problem(batch.tally, problem, header.row, entry.source, file)
+
+
+def record_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    """Rows as columns of SCAN_SCHEMA."""
+    columns = [pa.array([row[name.name] for row in rows], name.type) for name in SCAN_SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=SCAN_SCHEMA)
