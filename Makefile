@@ -34,7 +34,8 @@ setup: $(VENV)/.installed  ## make the virtual environment
 
 run: setup  ## run INPUT (the demo cohort by default) into OUTPUT
 ifeq ($(INPUT),)
-	@$(BIN)/rtpipeline demo --out $(OUTPUT)/demo --patients $(PATIENTS) --seed $(SEED)
+	@test -f $(OUTPUT)/demo/truth.json || \
+	  { rm -rf $(OUTPUT)/demo; $(BIN)/rtpipeline demo --out $(OUTPUT)/demo --patients $(PATIENTS) --seed $(SEED); }
 	@$(BIN)/rtpipeline run --input $(OUTPUT)/demo/dicom --output $(OUTPUT)/store --cohort demo $(RUN_OPTIONS)
 	@$(BIN)/rtpipeline demo --out $(OUTPUT)/demo --compare $(OUTPUT)/store --cohort demo
 else
