@@ -82,7 +82,7 @@ def image_hits(
     for one, indices in zip(structure_sets, slices, strict=True):
         numbers, counts = np.unique(part_at[indices], return_counts=True)
         hits[one.number] = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-    return ImageHits(hits, {s.number: len(texts(s.facts, "referenced_images")) for s in structure_sets})
+    return ImageHits(hits, {s.number: len(s.facts.get("referenced_images") or []) for s in structure_sets})
 
 
 def referenced_uids(thing: ScanObject) -> Iterator[str]:

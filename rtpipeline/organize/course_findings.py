@@ -146,12 +146,11 @@ def _about_binding(draft: CourseDraft, ids: dict[int, str], one: ScanObject, bin
             severity="W",
             action=f"bound to {ids.get(binding.part or -1, 'it')}",
         )
-    else:
+    elif draft.volumes:  # without any image COURSE_NO_PLANNING_IMAGE says it all
         yield finding(
             "SS_REFERENCES_OTHER_SERIES",
             name,
             stated,
-            severity="E" if draft.volumes else "W",
             action="bound to no image; its DVH needs none",
         )
 

@@ -69,21 +69,20 @@ def separate_repeats(
 
 
 def _by_structure_sets(position_mm: np.ndarray, referenced: Sequence[np.ndarray]) -> Separation:
-    """One volume for each group of slices that structure sets reference together."""
+    """Volumes made of the slices that structure sets reference: sets that can lie on one volume do."""
     n = len(position_mm)
     labels = np.full(n, -1, dtype=np.int64)
     count = 0
     for slices in sorted(referenced, key=lambda s: (-len(s), s.tolist())):
-        taken = np.unique(labels[slices][labels[slices] >= 0])
+        taken = np.unique(labels[slices][labels[slices] >= 0]).tolist()
         if len(taken) > 1:
             continue
-        label = int(taken[0]) if len(taken) else count
-        trial = labels.copy()
-        trial[slices] = label
-        members = np.flatnonzero(trial == label)
-        if repeats(position_mm[members], np.zeros(len(members), dtype=np.int64)) == 0:
-            labels = trial
-            count = max(count, label + 1)
+        for label in taken or range(count + 1):
+            members = np.union1d(np.flatnonzero(labels == label), slices)
+            if repeats(position_mm[members], np.zeros(len(members), dtype=np.int64)) == 0:
+                labels[slices] = label
+                count = max(count, label + 1)
+                break
     free = np.flatnonzero(labels < 0)
     if count == 0:
         return Separation(np.zeros(n, dtype=np.int64), "", False)

@@ -14,6 +14,9 @@ from rtpipeline.organize.slice_planes import drawn_on, misfit_mm
 
 ImageLink = Literal["series", "images", "frame_of_reference", "none"]
 VOLUME_RANK = {"ct": 0, "ct_4d_average": 1, "ct_4d_phase": 2, "cbct": 3, "ct_mip": 4, "mr": 5, "pt": 6, "localizer": 7}
+REFORMATTED = frozenset({"REFORMATTED", "MPR", "CSAPARALLEL", "CSA REFORMAT", "CURVED"})
+AXIAL_COSINE = 0.7
+"""Of slice normal and body axis; no gantry tilts by 45 degrees."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,20 @@ class Binding:
     """it references images or series at all"""
 
 
-def volume_order(part: ScanObject) -> tuple[int, int, int, str]:
-    """Sorts images: the kind most fit for planning first, then the largest, then by date and hash."""
+def volume_order(part: ScanObject) -> tuple[int, bool, int, int, str]:
+    """Sorts images: the kind most fit for planning, as acquired, the largest first, then by date and hash."""
     assert part.image is not None
-    return (VOLUME_RANK.get(part.image.image_class, 8), -part.image.instances, *part.sort_key)
+    kind = VOLUME_RANK.get(part.image.image_class, len(VOLUME_RANK))
+    return (kind, is_reformatted(part), -part.image.instances, *part.sort_key)
+
+
+def is_reformatted(part: ScanObject) -> bool:
+    """Whether a CT was resliced: said by its ImageType, or to be seen from slices that are not axial."""
+    assert part.image is not None
+    said = bool(REFORMATTED & set(part.image.image_type.upper().split("\\")))
+    planes = part.image.planes
+    steep = planes is not None and abs(float(planes.axes[2, 2])) < AXIAL_COSINE
+    return part.image.modality == "CT" and (said or steep)
 
 
 def frames_of(thing: ScanObject) -> set[str]:

@@ -253,6 +253,16 @@ def test_the_largest_ct_of_an_export_without_structures_is_the_planning_image() 
     assert (course.planning_image.modality, course.planning_image.instances) == ("CT", 30)
 
 
+@pytest.mark.parametrize("fields", [{"orientation": CORONAL}, {"image_type": "DERIVED\\SECONDARY\\MPR"}])
+def test_a_larger_reformatted_series_is_not_planned_on(fields: dict[str, object]) -> None:
+    export = Export()
+    export.image("axial", slices=10)
+    export.image("coronal", slices=50, **fields)
+    planning = course_of(export).planning_image
+    assert planning is not None
+    assert planning.instances == 10
+
+
 def test_all_images_are_prepared_when_configured_but_no_scout() -> None:
     export = Export()
     export.course()

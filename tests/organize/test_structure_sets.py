@@ -118,7 +118,7 @@ def test_an_export_of_structures_alone_says_that_the_image_is_missing() -> None:
     export.dose(export.plan(export.structure_set(**absent_references())))
     found = export.organize()
     assert found.manifest.courses[0].course_kind == "planned"
-    assert codes(found) == ["W COURSE_NO_PLANNING_IMAGE", "W SS_REFERENCES_OTHER_SERIES"]
+    assert codes(found) == ["W COURSE_NO_PLANNING_IMAGE"]
 
 
 def test_no_other_image_stands_in_for_the_one_a_plan_was_made_on() -> None:
