@@ -49,11 +49,16 @@ def test_any_references_leave_no_position_twice_in_one_volume(heights: list[int]
     assert len(found.labels) == len(heights)
     if found.separable:
         for label in np.unique(found.labels[found.labels >= 0]):
-            assert (
-                repeats(position[found.labels == label], np.zeros((found.labels == label).sum(), dtype=np.int64)) == 0
-            )
+            inside = position[found.labels == label]
+            assert repeats(inside, np.zeros(len(inside), dtype=np.int64)) == 0
     else:
         assert set(found.labels.tolist()) == {0}
+
+
+def test_sets_on_separate_slices_of_one_volume_do_not_tear_it_apart() -> None:
+    position = 3.0 * np.array([*range(12), 5])
+    found = separate_repeats(position, [], [np.arange(0, 6), np.arange(8, 11)])
+    assert found.labels.tolist() == [0] * 12 + [-1]
 
 
 def test_an_attribute_that_differs_from_slice_to_slice_tells_nothing_apart() -> None:
