@@ -1,11 +1,13 @@
 """Values of a pydicom Dataset as plain Python, taken from the raw bytes where that is exact and fast.
 
-Absent, empty and unreadable values are None (text: ''): one bad value of one element must not cost an object.
+Absent, empty and unreadable values are None (text: ''): one bad value of one element must not cost an object. A
+sequence that cannot be taken apart does: what it holds is not known, and must not pass for absent.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,7 +17,15 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.dicom.charset import Charset
 
-SPECIFIC_CHARACTER_SET = 0x00080005
+CONVERSION_ERRORS = (
+    *(ValueError, TypeError, EOFError, OSError, KeyError, AttributeError, NotImplementedError, RecursionError),
+    struct.error,
+)
+"""What pydicom raises when it takes a sequence or a binary value apart, which it does on access."""
+
+
+class UnreadableElementError(ValueError):
+    """A sequence that cannot be taken apart; the message names its keyword and holds no value."""
 
 
 def _value(ds: Dataset, keyword: str) -> object:
@@ -94,15 +104,25 @@ def integer(ds: Dataset, keyword: str) -> int | None:
 
 def unsigned(ds: Dataset, keyword: str) -> int | None:
     """A binary whole number (US, UL); None where there is none."""
-    if keyword not in ds:
+    try:
+        value = ds.get(keyword)
+    except CONVERSION_ERRORS:
         return None
-    value = ds.get(keyword)
     return value if isinstance(value, int) else None
 
 
 def items(ds: Dataset, keyword: str) -> list[Dataset]:
-    """Items of a sequence; none where it is absent or empty."""
-    if keyword not in ds:
-        return []
-    value = ds.get(keyword)
-    return list(value) if value else []
+    """Items of a sequence; none where it is absent or empty.
+
+    Raises
+    ------
+    UnreadableElementError: it is there, but its bytes are no items.
+    """
+    try:
+        value = ds.get(keyword)
+        found = list(value) if value else []
+    except CONVERSION_ERRORS as error:
+        raise UnreadableElementError(f"{keyword} cannot be taken apart: {type(error).__name__}") from None
+    if not all(isinstance(item, Dataset) for item in found):
+        raise UnreadableElementError(f"{keyword} is no sequence")
+    return found

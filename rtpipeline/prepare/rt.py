@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydicom.dataset import Dataset
 
+from rtpipeline.contracts.findings import finding
 from rtpipeline.contracts.tables import FRACTIONS, TPS_DVH
+from rtpipeline.dicom.element_values import UnreadableElementError
 from rtpipeline.dicom.registration import Registration, parse_registration
-from rtpipeline.dicom.rtdose import parse_rtdose
-from rtpipeline.dicom.rtplan import parse_rtplan
-from rtpipeline.dicom.rtrecord import parse_rtrecord
+from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
+from rtpipeline.dicom.rtplan import RtPlan, parse_rtplan
+from rtpipeline.dicom.rtrecord import Delivered, parse_rtrecord
 from rtpipeline.dicom.rtstruct import StructureSet, parse_rtstruct
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.prepare.rt_course import (
@@ -34,6 +38,16 @@ from rtpipeline.prepare.rt_records import fraction_rows, tps_dvh_rows
 from rtpipeline.prepare.rt_structures import frame_findings, write_structure_set
 
 log = logging.getLogger(__name__)
+
+Parsed = TypeVar("Parsed")
+
+PARSERS: dict[str, Callable[[Dataset, str], RtPlan | RtDose | Registration | list[Delivered]]] = {
+    "rtplan": parse_rtplan,
+    "rtdose": parse_rtdose,
+    "reg": parse_registration,
+    "rtrecord": parse_rtrecord,
+}
+"""By kind of the private index."""
 
 
 def run(context: StageContext) -> StageOutcome:
@@ -70,13 +84,26 @@ def _structure_sets(context: StageContext, inputs: RtInputs) -> dict[str, frozen
     registered = bool(inputs.of("reg"))
     frames = {}
     for set_id, data_set in open_objects(context, inputs.of("rtstruct")):
-        parsed = parse_rtstruct(data_set, set_id)
+        parsed = _readable(context, parse_rtstruct, data_set, set_id)
+        if parsed is None:
+            continue
         context.report(*parsed.findings)
         image = images.get(refs[set_id].image_id or "") if set_id in refs else None
         context.report(*frame_findings(set_id, parsed, image.frame_hash if image else None, inputs.hash_of, registered))
         write_structure_set(context.out / "structure_sets", set_id, parsed, inputs.hash_of)
         frames[set_id] = _frames(parsed)
     return frames
+
+
+def _readable(
+    context: StageContext, parse: Callable[[Dataset, str], Parsed], data_set: Dataset, name: str
+) -> Parsed | None:
+    """What an object holds; None, with its finding, where one of its sequences cannot be taken apart."""
+    try:
+        return parse(data_set, name)
+    except UnreadableElementError as error:
+        context.report(finding("FILE_TRUNCATED", name, str(error), expected="sequences of whole items"))
+        return None
 
 
 def _frames(parsed: StructureSet) -> frozenset[str]:
@@ -97,17 +124,18 @@ def _parse(context: StageContext, inputs: RtInputs, set_frames: dict[str, frozen
     registrations: dict[str, Registration] = {}
     rows = [row for kind in ("rtplan", "rtdose", "reg", "rtrecord") for row in inputs.of(kind)]
     for object_id, data_set in open_objects(context, rows):
-        kind = inputs.rows[object_id]["kind"]
-        if kind == "rtplan":
-            objects.plans[object_id] = parse_rtplan(data_set, object_id)
-            context.report(*objects.plans[object_id].findings)
-        elif kind == "rtdose":
-            objects.doses[object_id] = parse_rtdose(data_set, object_id)
-            context.report(*objects.doses[object_id].findings)
-        elif kind == "reg":
-            registrations[object_id] = parse_registration(data_set, object_id)
-        else:
-            objects.delivered += parse_rtrecord(data_set, object_id)
+        parse = PARSERS[inputs.rows[object_id]["kind"]]
+        parsed = _readable(context, parse, data_set, object_id)
+        if isinstance(parsed, RtPlan):
+            objects.plans[object_id] = parsed
+            context.report(*parsed.findings)
+        elif isinstance(parsed, RtDose):
+            objects.doses[object_id] = parsed
+            context.report(*parsed.findings)
+        elif isinstance(parsed, Registration):
+            registrations[object_id] = parsed
+        elif parsed is not None:
+            objects.delivered += parsed
     objects.links = [link for _, r in sorted(registrations.items()) for link in r.links]
     _write_registrations(context, inputs, registrations)
     return objects

@@ -57,7 +57,7 @@ def course_doses(objects: CourseObjects) -> CourseDoses:
         plan, ids = objects.plans[ref.plan_id], by_plan.get(ref.plan_id, [])
         own = [dose_object(i, objects.doses[i], _reference_uid(objects, i, ref.plan_id)) for i in ids]
         named = [i for i in ids if objects.uids.get(i) in plan.dose_uids]
-        rx = prescribed(plan, ref.plan_id, objects.course.manifest)
+        rx = prescribed(plan, ref.plan_id, objects.course.manifest, only_plan=len(selected) == 1)
         made += plan_doses(scope_of(ref.plan_id, plan), own, objects.doses, rx, named, ledger)
     total = decide_total(_evidence(objects, selected, made), multi_plan)
     made = _with_total(objects, selected, made, total, multi_plan, ledger)

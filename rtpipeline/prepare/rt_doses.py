@@ -214,7 +214,7 @@ def dose_without_plan(dose_id: str, rtdose_id: str, dose: RtDose, ledger: DoseLe
         ledger.refuse([rtdose_id], finding(code, rtdose_id, measured, severity=severity))
         return None
     basis, status = WITHOUT_PLAN[term]
-    measured = f"{term} dose, " + ("its plan is not in the export" if dose.plans else "no plan referenced")
+    measured = f"{term} dose, " + ("its plan is missing" if dose.plans else "no plan referenced")
     if status == "incomplete":
         measured += "; whether there are other fraction groups is not known"
     ledger.findings.append(finding("DOSE_NO_PLAN", rtdose_id, measured))

@@ -139,9 +139,15 @@ def scope_of(plan_id: str, plan: RtPlan) -> PlanScope:
     return PlanScope(plan_id, tuple(g for g in groups if g.required))
 
 
-def prescribed(plan: RtPlan, plan_id: str, manifest: Sequence[ManifestRow]) -> Prescribed:
-    """The dose level that a dose of this plan is compared with: of the manifest, else the plan's highest."""
-    stated = [r.rx_gy for r in manifest if r.rx_gy is not None and r.plan_id in (None, plan_id)]
+def prescribed(plan: RtPlan, plan_id: str, manifest: Sequence[ManifestRow], *, only_plan: bool) -> Prescribed:
+    """The dose level that a dose of this plan is compared with: of the manifest, else the plan's highest.
+
+    Parameters
+    ----------
+    only_plan: it is the only selected plan, so that rows of the manifest for the course mean it.
+    """
+    meant = (None, plan_id) if only_plan else (plan_id,)
+    stated = [r.rx_gy for r in manifest if r.rx_gy is not None and r.plan_id in meant]
     own = plan.rx_levels_gy[-1] if plan.rx_levels_gy else None
     fractions = [g.fractions_planned for g in plan.fraction_groups if g.fractions_planned]
     return Prescribed(
