@@ -1,17 +1,19 @@
-"""Findings of the whole run: of organize, of every stage of every course, and of the runner."""
+"""Findings of the whole run: of organize, of every stage of every course, of the runner, and of aggregation itself.
+
+They are read from the `stage.json` of the stages, which is read anyway; `findings.parquet` beside it says the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from rtpipeline.aggregation.collect import Broken
 from rtpipeline.aggregation.run_plan import CollectedCourse
 from rtpipeline.contracts.findings import Finding, finding
+from rtpipeline.contracts.manifests import StageRecord
 from rtpipeline.contracts.tables import FINDINGS
 
 ORDER = ["patient_id", "course_id", "severity", "code", "stage", "scope", "object", "measured", "expected"]
@@ -19,73 +21,47 @@ ORDER = ["patient_id", "course_id", "severity", "code", "stage", "scope", "objec
 
 
 def findings_frame(
-    cohort: str, organize: Path, courses: Sequence[CollectedCourse], extra: Iterable[Finding]
-) -> tuple[pd.DataFrame, list[Finding]]:
-    """All findings as one sorted frame, and a finding for each table of findings that could not be read."""
-    rows: list[dict[str, Any]] = []
-    unreadable: list[Finding] = []
-    found, problem = _read(organize / "findings.parquet", "organize", None, None)
-    rows += found
-    unreadable += problem
+    cohort: str, organize: StageRecord | None, courses: Sequence[CollectedCourse], own: Iterable[Finding]
+) -> pd.DataFrame:
+    """All findings as one sorted frame.
+
+    Parameters
+    ----------
+    own: of aggregation.
+    """
+    rows = [_completed(row, "organize") for row in (organize.findings if organize else [])]
     for collected in courses:
         course = collected.course
+        ids = (course.course_id, course.patient_id)
         for name, state in collected.stages.items():
-            if state.folder is not None:
-                path = state.folder / "findings.parquet"
-                found, problem = _read(path, name, course.course_id, course.patient_id)
-                rows += found
-                unreadable += problem
-        for row in collected.run_findings:
-            rows.append(_completed(row, str(row.get("stage") or "run"), course.course_id, course.patient_id))
-    rows += [f.row() for f in (*extra, *unreadable)]
+            if state.record is not None:
+                rows += [_completed(row, name, *ids) for row in state.record.findings]
+        rows += [_completed(row, str(row.get("stage") or "run"), *ids) for row in collected.run_findings]
+    rows += [f.row() for f in own]
     known = {c.name for c in FINDINGS.columns}
     frame = FINDINGS.frame([{k: v for k, v in {**row, "cohort": cohort}.items() if k in known} for row in rows])
-    if len(frame):
-        frame = frame.sort_values(ORDER, kind="stable", na_position="first", ignore_index=True)
-    return frame, unreadable
+    return frame.sort_values(ORDER, kind="stable", na_position="first", ignore_index=True) if len(frame) else frame
 
 
 def broken_tables(broken: Iterable[tuple[str, Broken]]) -> list[Finding]:
     """A finding for each table of a course that could not enter the results."""
-    found = []
-    for table, item in broken:
-        course_id, patient_id = item.part.course_id, item.part.envelope.get("patient_id")
-        found.append(
-            finding(
-                "STAGE_FAULT",
-                f"table {table} of {course_id}",
-                item.reason,
-                expected="a table as declared",
-                action="left out of the results, the other tables and courses go on",
-                course_id=course_id or None,
-                patient_id=patient_id,
-            ).from_stage("aggregation")
-        )
-    return found
-
-
-def _read(
-    path: Path, stage: str, course_id: str | None, patient_id: str | None
-) -> tuple[list[dict[str, Any]], list[Finding]]:
-    if not path.is_file():
-        return [], []
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
-        lost = finding(
+    return [
+        finding(
             "STAGE_FAULT",
-            f"findings of {stage}",
-            f"cannot be read ({type(error).__name__})",
+            f"table {table} of {item.part.course_id}",
+            item.reason,
             expected="a table as declared",
-            action="its findings are not listed",
-            course_id=course_id,
-            patient_id=patient_id,
+            action="left out of the results, the other tables and courses go on",
+            course_id=item.part.course_id or None,
+            patient_id=item.part.envelope.get("patient_id"),
         )
-        return [], [lost.from_stage("aggregation")]
-    return [_completed(row, stage, course_id, patient_id) for row in rows], []
+        for table, item in broken
+    ]
 
 
-def _completed(row: dict[str, Any], stage: str, course_id: str | None, patient_id: str | None) -> dict[str, Any]:
+def _completed(
+    row: dict[str, Any], stage: str, course_id: str | None = None, patient_id: str | None = None
+) -> dict[str, Any]:
     return {
         **row,
         "stage": row.get("stage") or stage,

@@ -93,7 +93,7 @@ class StageState:
     folder: Path | None = None
     """complete output folder with the run's key; None when there is none"""
     record: StageRecord | None = None
-    """its `stage.json`, without the findings, which have a table of their own"""
+    """its `stage.json`"""
 
     def table(self, name: str) -> Path | None:
         """Path of one of its tables, when the table enters the results."""
@@ -133,9 +133,11 @@ def collect(plan: RunPlan, courses: Iterable[Course], cohort_folder: Path, threa
 
 def _record(folder: Path) -> StageRecord | None:
     try:
-        return StageRecord.load(folder)
+        record = StageRecord.load(folder)
     except (OSError, ValidationError):
         return None
+    # thousands are held at once: what no table shows is dropped
+    return record.model_copy(update={"config": {}, "upstream": {}, "traceback": ""}) if record is not None else None
 
 
 def _state(name: str, planned: StagePlan | None, cohort_folder: Path) -> StageState:
@@ -148,5 +150,4 @@ def _state(name: str, planned: StagePlan | None, cohort_folder: Path) -> StageSt
     record = _record(folder) if folder is not None else None
     if record is None or (record.stage_key and planned.key and record.stage_key != planned.key):
         return StageState(name, status if status in FAILED else MISSING, reason, planned.key)
-    kept = record.model_copy(update={"findings": [], "traceback": ""})
-    return StageState(name, record.status, record.reason or reason, planned.key, folder, kept)
+    return StageState(name, record.status, record.reason or reason, planned.key, folder, record)

@@ -57,12 +57,13 @@ def run(context: StageContext) -> StageOutcome:
         PLANS.frame(r for c in courses for r in plan_rows(context.cohort, c, facts[c.course_id], plan.organize_key)),
         context.out / "plans.parquet",
     )
-    findings, unreadable = findings_frame(context.cohort, context.input("organize"), courses, context.findings)
-    context.report(*unreadable)
-    FINDINGS.write(findings, context.out / "findings.parquet")
+    organize = StageRecord.load(context.input("organize"))
+    FINDINGS.write(
+        findings_frame(context.cohort, organize, courses, context.findings), context.out / "findings.parquet"
+    )
     _courses(context, courses, facts)
 
-    uses = _stage_uses(context, courses)
+    uses = _stage_uses(organize, courses)
     run_facts = _run_facts(plan, manifest, uses, config)
     (context.out / RUN_JSON).write_text(json.dumps(run_facts, indent=1) + "\n")
     _explain(context.out, config, uses, run_facts)
@@ -145,9 +146,8 @@ def _delivered(results: Path) -> dict[str, int | None]:
     return {course: None if None in found else len(found) for course, found in numbers.items()}
 
 
-def _stage_uses(context: StageContext, courses: Sequence[CollectedCourse]) -> dict[str, StageUse]:
+def _stage_uses(organize: StageRecord | None, courses: Sequence[CollectedCourse]) -> dict[str, StageUse]:
     uses = {}
-    organize = StageRecord.load(context.input("organize"))
     if organize is not None:
         uses["organize"] = stage_use("organize", [organize.status], [organize])
     for name in COURSE_STAGES:

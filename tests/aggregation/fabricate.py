@@ -28,7 +28,7 @@ from rtpipeline.contracts.manifests import (
     StructureSetRef,
     Upstream,
 )
-from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, FINDINGS, STRUCTURES
+from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, STRUCTURES
 from rtpipeline.execution.context import StageContext
 from rtpipeline.stages import COURSE_STAGES
 
@@ -150,8 +150,7 @@ def fabricate(store: Path, courses: list[FabricatedCourse] | None = None, **file
         for c in made
         if c.excluded
     ]
-    write_findings(organize, cohort_findings)
-    (organize / "stage.json").write_text(record("organize", ORGANIZE_KEY, None, "done").model_dump_json())
+    (organize / "stage.json").write_text(record("organize", ORGANIZE_KEY, None, "done", cohort_findings))
     plan = {
         "run_id": RUN_ID,
         "cohort": COHORT,
@@ -199,21 +198,16 @@ def write_stage(folder: Path, stage: str, key: str, course: FabricatedCourse, st
     found = [
         f.for_course(course.course_id, course.patient_id).from_stage(stage) for f in course.findings.get(stage, [])
     ]
-    write_findings(folder, found)
     if status in ("done", "partial"):
         if stage == "structures":
             STRUCTURES.write(STRUCTURES.frame(structure_rows(course)), folder / "structures.parquet")
         if stage == "dvh":
             DVH_METRICS.write(DVH_METRICS.frame(metric_rows(course)), folder / "dvh_metrics.parquet")
             DVH_CURVES.write(DVH_CURVES.frame(curve_rows(course)), folder / "dvh_curves.parquet")
-    (folder / "stage.json").write_text(record(stage, key, course.course_id, status).model_dump_json())
+    (folder / "stage.json").write_text(record(stage, key, course.course_id, status, found))
 
 
-def write_findings(folder: Path, findings: list[Finding]) -> None:
-    FINDINGS.write(FINDINGS.frame([{"cohort": COHORT, **f.row()} for f in findings]), folder / "findings.parquet")
-
-
-def record(stage: str, key: str, course_id: str | None, status: Any) -> StageRecord:
+def record(stage: str, key: str, course_id: str | None, status: Any, findings: list[Finding]) -> str:
     return StageRecord(
         stage=stage,
         stage_version=1,
@@ -230,7 +224,8 @@ def record(stage: str, key: str, course_id: str | None, status: Any) -> StageRec
         peak_memory_mib=300.0,
         rtpipeline_version=__version__,
         host="workstation-of-someone",
-    )
+        findings=[f.row() for f in findings],
+    ).model_dump_json()
 
 
 def keys(course: FabricatedCourse, roi: Roi) -> dict[str, Any]:
