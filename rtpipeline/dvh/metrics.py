@@ -8,7 +8,7 @@ from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.isodose import isodose_volume_cc
 
-__all__ = ["column_number", "conformity", "dvh_metric_columns", "dvh_metrics", "isodose_volume_cc"]
+__all__ = ["column_number", "conformity", "dose_status", "dvh_metric_columns", "dvh_metrics", "isodose_volume_cc"]
 
 COVERAGE_LIMIT_PCT = 99.5
 """With less of the structure's dose known, only its maximum is reported."""
@@ -97,6 +97,13 @@ def dvh_metrics(
         values[name] = dvh.volume_at_dose_pct(p / 100.0 * rx_gy) if is_covered and rx_gy is not None else None
     values["hi_icru83"] = homogeneity_index(dvh) if is_covered and rx_gy is not None else None
     return values
+
+
+def dose_status(dvh: Dvh, *, coverage_limit_pct: float = COVERAGE_LIMIT_PCT) -> str:
+    """`ok`, `low_coverage` or `outside_grid`: how far the numbers of a row can be used."""
+    if dvh.coverage_pct == 0:
+        return "outside_grid"
+    return "ok" if dvh.coverage_pct >= coverage_limit_pct else "low_coverage"
 
 
 def conformity(

@@ -19,7 +19,7 @@ from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, STRUCTURE_KEYS,
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.engine import compute_dvh
-from rtpipeline.dvh.metrics import conformity, dvh_metric_columns, dvh_metrics
+from rtpipeline.dvh.metrics import conformity, dose_status, dvh_metric_columns, dvh_metrics
 from rtpipeline.dvh.prescription import (
     UNKNOWN,
     Prescription,
@@ -206,10 +206,6 @@ def _rows(
 
 
 def _numbers(dvh: Dvh, settings: DvhConfig, rx_gy: float | None) -> dict[str, Any]:
-    if dvh.coverage_pct == 0:
-        status = "outside_grid"
-    else:
-        status = "ok" if dvh.coverage_pct >= settings.coverage_limit_pct else "low_coverage"
     metrics = dvh_metrics(
         dvh,
         d_pct=settings.d_pct,
@@ -221,7 +217,7 @@ def _numbers(dvh: Dvh, settings: DvhConfig, rx_gy: float | None) -> dict[str, An
     )
     return {
         **metrics,
-        "dose_status": status,
+        "dose_status": dose_status(dvh, coverage_limit_pct=settings.coverage_limit_pct),
         "volume_cc": dvh.volume_cc,
         "dose_coverage_pct": dvh.coverage_pct,
         "sampling_mm": dvh.sampling_mm,

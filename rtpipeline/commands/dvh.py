@@ -1,0 +1,112 @@
+"""`rtpipeline dvh`: dose-volume metrics of two loose files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from rtpipeline.commands import options
+from rtpipeline.errors import UsageError
+
+SHOWN = {
+    "structure_name": "structure",
+    "volume_cc": "volume cc",
+    "dose_coverage_pct": "inside %",
+    "dmean_gy": "mean Gy",
+    "dmax_gy": "max Gy",
+    "d95_gy": "D95 Gy",
+    "d2_gy": "D2 Gy",
+    "dose_status": "status",
+}
+"""Columns of the table on a terminal, with their headings."""
+
+
+def register(verbs: Any) -> None:
+    """Add the command."""
+    parser = options.add_verb(
+        verbs,
+        "dvh",
+        "dose-volume metrics of a structure set and a dose, without a store",
+        "Needs no CT. Prints a table, or every column with --json or --out.",
+    )
+    parser.add_argument("rtstruct", type=Path, metavar="RS.dcm", help="RTSTRUCT")
+    parser.add_argument("rtdose", type=Path, metavar="RD.dcm", help="RTDOSE")
+    parser.add_argument("--plan", type=Path, metavar="RP.dcm", help="RTPLAN, for prescriptions")
+    parser.add_argument("--structure", action="append", default=[], metavar="NAME_OR_NUMBER", help="only these")
+    parser.add_argument("--end-cap", choices=["prism"], default="prism", help="solid of the contours (%(default)s)")
+    parser.add_argument(
+        "--dose-interpolation", choices=["linear"], default="linear", help="dose between grid points (%(default)s)"
+    )
+    parser.add_argument("--d-pct", type=_numbers, metavar="95,50", help="D metrics at percent of the volume")
+    parser.add_argument("--d-cc", type=_numbers, metavar="0.03,1", help="D metrics at cc")
+    parser.add_argument("--v-gy", type=_numbers, metavar="10,20", help="V metrics at Gy")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--json", action="store_true", help="a list of rows, one for each structure, on stdout")
+    where.add_argument("--out", type=Path, metavar="FILE", help="write FILE.parquet or FILE.csv")
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Compute and show the rows."""
+    if args.out is not None and args.out.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--out {args.out}: need a name that ends with .parquet or .csv.")
+    from rtpipeline.dvh.loose import LooseSettings, loose_rows
+
+    given = {name: getattr(args, name) for name in ("d_pct", "d_cc", "v_gy") if getattr(args, name) is not None}
+    settings = LooseSettings(interpolation=args.dose_interpolation, structures=args.structure, **given)
+    rows = loose_rows(args.rtstruct, args.rtdose, args.plan, settings)
+    if args.json:
+        options.write_json(rows)
+    elif args.out is not None:
+        _write(rows, args.out)
+    else:
+        _show(rows)
+    return 0
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: need numbers with commas between, such as 95,50") from None
+    if not all(math.isfinite(v) and v > 0 for v in values):
+        raise argparse.ArgumentTypeError(f"{text!r}: need numbers above 0")
+    return values
+
+
+def _write(rows: list[dict[str, Any]], path: Path) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), path)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name, heading in SHOWN.items():
+        is_text = name in ("structure_name", "dose_status")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=name == "structure_name")
+    for row in rows:
+        table.add_row(*(_text(row.get(name)) for name in SHOWN))
+    console = Console(file=sys.stdout)
+    console.print(table)
+    console.print("For research, not for treatment decisions.", style="dim")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,156 @@
+"""DVH of one structure set and one dose, from loose files, without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from rtpipeline.contracts.findings import Finding
+from rtpipeline.contracts.index import SOP_KINDS
+from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
+from rtpipeline.dicom.rtplan import RtPlan, parse_rtplan
+from rtpipeline.dicom.rtstruct import Roi, StructureSet, parse_rtstruct
+from rtpipeline.dvh.dose_volume import DoseVolume
+from rtpipeline.dvh.engine import Interpolation, compute_dvh
+from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, conformity, dose_status, dvh_metrics
+from rtpipeline.dvh.prescription import UNKNOWN, Prescription, Target, TargetLevel, is_target, plan_prescription
+from rtpipeline.errors import DataError, UsageError
+from rtpipeline.geometry.solid import EmptySolidError, NonPlanarContourError, PrismSolid
+
+
+@dataclass(frozen=True)
+class LooseSettings:
+    """What to compute: D in percent and cc of the volume, V in Gy, how dose is interpolated."""
+
+    d_pct: Sequence[float] = D_PCT
+    d_cc: Sequence[float] = D_CC
+    v_gy: Sequence[float] = V_GY
+    interpolation: Interpolation = "linear"
+    structures: Sequence[str] = ()
+    """names or numbers; empty for all"""
+
+
+def loose_rows(rtstruct: Path, rtdose: Path, rtplan: Path | None, settings: LooseSettings) -> list[dict[str, Any]]:
+    """One row for each structure, with the column names of `dvh_metrics`.
+
+    Raises
+    ------
+    UsageError: a file is missing, of the wrong kind, or a structure that was asked for is not in the set.
+    DataError: the dose cannot be used, or lies in another frame of reference than the contours.
+    """
+    structures = parse_rtstruct(_read(rtstruct, "rtstruct"), "RTSTRUCT")
+    dose = parse_rtdose(_read(rtdose, "rtdose"), "RTDOSE")
+    plan = parse_rtplan(_read(rtplan, "rtplan"), "RTPLAN") if rtplan else None
+    dose_gy = dose.dose_gy
+    if dose.grid is None or dose_gy is None:
+        raise DataError(_refusal(rtdose, dose.findings), dose.findings)
+    volume = DoseVolume(dose.grid, dose_gy)
+    chosen = _chosen(structures, settings.structures)
+    _check_frames(structures, chosen, dose)
+    return [_row(roi, structures, dose, volume, plan, settings) for roi in chosen]
+
+
+def _read(path: Path, kind: str) -> pydicom.Dataset:
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist.")
+    try:
+        data_set = pydicom.dcmread(path, force=True)
+        found = SOP_KINDS.get(str(data_set.get("SOPClassUID", "")), "no DICOM object that is used here")
+    except (InvalidDicomError, EOFError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as DICOM ({type(error).__name__}); need an {kind.upper()}.") from None
+    if found != kind:
+        raise UsageError(f"{path} is {found}; need an {kind.upper()}.")
+    return data_set
+
+
+def _refusal(path: Path, findings: Sequence[Finding]) -> str:
+    reasons = "; ".join(f"{f.measured}; need {f.expected} ({f.remedy})" for f in findings) or "no dose grid"
+    return f"{path} holds no dose that can be used: {reasons}."
+
+
+def _chosen(structures: StructureSet, wanted: Sequence[str]) -> list[Roi]:
+    if not wanted:
+        return list(structures.rois)
+    chosen = []
+    for name in wanted:
+        found = [r for r in structures.rois if r.roi_name == name or str(r.roi_number) == name]
+        if not found:
+            listed = ", ".join(f"{r.roi_number} {r.roi_name!r}" for r in structures.rois)
+            raise UsageError(f"--structure {name}: no such structure; the set holds {listed}.")
+        chosen += found
+    return chosen
+
+
+def _check_frames(structures: StructureSet, chosen: Sequence[Roi], dose: RtDose) -> None:
+    frames = {r.frame_uid for r in chosen if r.n_closed and r.frame_uid} or set(structures.frame_uids)
+    if dose.frame_uid and frames and dose.frame_uid not in frames:
+        raise DataError(
+            "the dose and the contours lie in different frames of reference; need one, or a registration object "
+            "and a run of the whole export."
+        )
+
+
+def _row(
+    roi: Roi,
+    structures: StructureSet,
+    dose: RtDose,
+    volume: DoseVolume,
+    plan: RtPlan | None,
+    settings: LooseSettings,
+) -> dict[str, Any]:
+    rx = _prescription(roi, structures, plan)
+    row: dict[str, Any] = {
+        "structure_id": f"{roi.roi_number:04d}",
+        "structure_name": roi.roi_name,
+        "roi_number": roi.roi_number,
+        "roi_type": roi.roi_type or None,
+        "status": roi.status,
+        "dose_status": "no_volume",
+        "volume_cc": None,
+        "dose_coverage_pct": None,
+        "prescription_source": rx.source,
+        "dose_basis": dose.summation_type.lower() or None,
+        "dose_type": dose.dose_type or None,
+    }
+    solid = _solid(structures, roi)
+    if solid is None:
+        return row
+    dvh = compute_dvh(solid, volume, interpolation=settings.interpolation)
+    row |= dvh_metrics(dvh, d_pct=settings.d_pct, d_cc=settings.d_cc, v_gy=settings.v_gy, rx_gy=rx.rx_gy)
+    if rx.rx_gy:
+        row |= conformity(dvh, volume, rx.rx_gy)
+    row |= {
+        "dose_status": dose_status(dvh),
+        "sampling_mm": dvh.sampling_mm,
+        "end_cap": dvh.end_cap,
+        "dose_interpolation": dvh.interpolation,
+    }
+    return row
+
+
+def _solid(structures: StructureSet, roi: Roi) -> PrismSolid | None:
+    """The ROI's solid; None without a volume. A single contour has none, since no image gives its thickness."""
+    if roi.status != "ok":
+        return None
+    try:
+        solid = PrismSolid.from_contours(structures.contours_of(roi.roi_number), single_plane_thickness_mm=None)
+    except (EmptySolidError, NonPlanarContourError):
+        return None
+    return solid if solid.volume_cc else None
+
+
+def _prescription(roi: Roi, structures: StructureSet, plan: RtPlan | None) -> Prescription:
+    if plan is None:
+        return UNKNOWN
+    levels = [
+        TargetLevel(r.target_prescription_gy, r.roi_number) for r in plan.levels if r.target_prescription_gy is not None
+    ]
+    target = Target(roi.roi_name, roi.roi_number, roi.roi_type or None, in_plan_set=True)
+    if not is_target(target, levels, []):
+        return UNKNOWN
+    return plan_prescription(target, levels, [], None, sum(r.roi_type == "PTV" for r in structures.rois))
