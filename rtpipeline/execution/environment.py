@@ -107,8 +107,19 @@ def available_memory_mib(cgroup: Path = CGROUP) -> int:
     limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
     used = _first_number(cgroup / "memory.current", cgroup / "memory/memory.usage_in_bytes")
     if limit and used and limit < psutil.virtual_memory().total:
-        free = min(free, max(0, int(limit - used)))
+        free = min(free, max(0, int(limit - used + _file_cache(cgroup))))
     return int(free) // MIB
+
+
+def _file_cache(cgroup: Path) -> int:
+    """Bytes of cached files: they count as used, and the kernel drops them before memory runs out."""
+    for path, prefix in ((cgroup / "memory.stat", ""), (cgroup / "memory/memory.stat", "total_")):
+        try:
+            lines = dict(line.split()[:2] for line in path.read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        return sum(int(lines.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
+    return 0
 
 
 def workers(config: Config, cpus: int | None = None) -> int:

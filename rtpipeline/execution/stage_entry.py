@@ -73,9 +73,34 @@ def run_stage(request: StageRequest) -> ExitCode:
     Raises
     ------
     UsageError: the stage is not known, or the request lacks what it needs.
+    OSError: the output folder cannot be written, for a reason that does not pass.
     """
     stage = _known_stage(request)
-    scratch = temporary_sibling(request.out)
+    scratch: Path | None = None
+    try:
+        scratch = temporary_sibling(request.out)
+        code = _run_and_publish(request, stage, scratch)
+    except UsageError:
+        _discard(scratch)
+        raise
+    except (TransientError, MemoryError, OSError) as error:
+        _discard(scratch)
+        if not _is_transient(error):
+            raise
+        kind = "memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
+        log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, type(error).__name__)
+        if request.note is not None:
+            request.note.write_text(kind)
+        return ExitCode.TRANSIENT
+    return code
+
+
+def _discard(scratch: Path | None) -> None:
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run_and_publish(request: StageRequest, stage: Stage, scratch: Path) -> ExitCode:
     context = StageContext(
         stage=stage.name,
         cohort=request.cohort,
@@ -93,31 +118,8 @@ def run_stage(request: StageRequest) -> ExitCode:
     )
     started = datetime.now(UTC)
     clock, cpu = time.perf_counter(), _cpu_seconds()
-    trace, code = "", ExitCode.DONE
-    try:
-        outcome = _outcome(stage, context)
-    except UsageError:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    except (TransientError, MemoryError, OSError) as error:
-        if not _is_transient(error):
-            outcome, code, trace = _fault(context, error), ExitCode.FAULT, safe_traceback(error)
-        else:
-            shutil.rmtree(scratch, ignore_errors=True)
-            kind = "memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
-            log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, type(error).__name__)
-            if request.note is not None:
-                request.note.write_text(kind)
-            return ExitCode.TRANSIENT
-    except DataError as error:
-        context.report(*error.findings)
-        outcome, code = StageOutcome(status="data_error", reason=str(error)), ExitCode.DATA
-    except Exception as error:  # noqa: BLE001 - the one place that records a fault of ours
-        outcome, code, trace = _fault(context, error), ExitCode.FAULT, safe_traceback(error)
-    if outcome.status == "data_error":
-        code = ExitCode.DATA
-    record = _record(request, stage, context, outcome)
-    record = record.model_copy(
+    outcome, code, trace = _run_entry(stage, context)
+    record = _record(request, stage, context, outcome).model_copy(
         update={
             "started_utc": started.isoformat(timespec="milliseconds"),
             "ended_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -132,6 +134,22 @@ def run_stage(request: StageRequest) -> ExitCode:
     publish(scratch, request.out)
     log.info("%s %s: %s %s", request.course_id or request.cohort, stage.name, outcome.status, outcome.reason)
     return code
+
+
+def _run_entry(stage: Stage, context: StageContext) -> tuple[StageOutcome, ExitCode, str]:
+    """How the stage itself ended, its exit code, and where it failed. What may pass, and wrong usage, is raised."""
+    try:
+        outcome = _outcome(stage, context)
+    except DataError as error:
+        context.report(*error.findings)
+        outcome = StageOutcome(status="data_error", reason=str(error))
+    except (UsageError, TransientError, MemoryError):
+        raise
+    except Exception as error:
+        if _is_transient(error):
+            raise
+        return _fault(context, error), ExitCode.FAULT, safe_traceback(error)
+    return outcome, ExitCode.DATA if outcome.status == "data_error" else ExitCode.DONE, ""
 
 
 def _known_stage(request: StageRequest) -> Stage:
