@@ -1,4 +1,7 @@
-"""The catalogue of finding codes: FINDINGS in one table. Texts here are what a reader of `findings.parquet` sees."""
+"""The catalogue of finding codes, as the reader of `findings.parquet` sees them.
+
+Longer than other modules because it is one table: a code is looked up in one place.
+"""
 
 from rtpipeline.contracts.findings import FindingCode, Scope, Severity
 
