@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from rtpipeline.dicom.charset import Charset
 
 CONVERSION_ERRORS = (
     *(ValueError, TypeError, EOFError, OSError, KeyError, AttributeError, NotImplementedError, RecursionError),
+    BytesLengthException,
     struct.error,
 )
 """What pydicom raises when it takes a sequence or a binary value apart, which it does on access."""

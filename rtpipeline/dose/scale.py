@@ -24,7 +24,7 @@ CENTIGRAY = (70.0, 250.0)
 UNSUPPORTED_MAX_GY = 500.0
 """Without any prescription, an external beam dose above this is taken for cGy: no plan delivers it."""
 
-MIN_FRACTIONS_BY_BEAM_DOSE = 5
+MIN_FRACTIONS_BY_BEAM_DOSE = 10
 """Beam doses are meant at points of their own and may add up to several times the dose (Monaco: 0.6 to 5 times the
 prescription), so with fewer fractions they cannot tell a fraction's dose from a whole one."""
 

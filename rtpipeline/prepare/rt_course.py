@@ -218,15 +218,12 @@ def _with_total(
     ]
 
 
-STRENGTH = ("plan_reference", "direct_reference", "registration", "frame_of_reference")
-"""Rules that tie a dose to a structure set, the strongest first."""
-
-
 def structure_links(objects: CourseObjects, dose: MadeDose) -> tuple[list[dict[str, str]], list[Finding]]:
     """Structure sets that a dose applies to with the rule, and DOSE_FOR_MISMATCH for referenced ones that it misses.
 
     A set applies when all of its drawn structures lie in the dose's frame of reference, or in one that a registration
-    says is the same; the reference says how strong the tie is.
+    says is the same. link: `plan_reference` or `direct_reference`, which the objects state; `registration`; or
+    `frame_of_reference`, the weakest.
     """
     links, findings = [], []
     same = {dose.frame} | {
@@ -251,6 +248,9 @@ def structure_links(objects: CourseObjects, dose: MadeDose) -> tuple[list[dict[s
             measured = f"{dose.dose_id} and {set_id}: frame of reference {stated}"
             measured += "; a registration that is no identity is not applied" if other else ""
             findings.append(finding("DOSE_FOR_MISMATCH", f"{dose.dose_id} {set_id}", measured))
+    if objects.set_frames and not links and not findings:
+        measured = "no structure set in its frame of reference" if dose.frame else "frame of reference not stated"
+        findings.append(finding("DOSE_FOR_MISMATCH", dose.dose_id, measured))
     return links, findings
 
 
@@ -258,10 +258,10 @@ def _reference_rule(objects: CourseObjects, dose: MadeDose, set_id: str) -> str 
     """`plan_reference` when every plan of the dose names the set, `direct_reference` when every object does."""
     plans = {p.plan_id: p.structure_set_id for p in objects.course.plans}
     if dose.plan_ids and all(plans.get(i) == set_id for i in dose.plan_ids):
-        return STRENGTH[0]
+        return "plan_reference"
     uid = objects.uids.get(set_id)
     if dose.rtdose_ids and all(uid in objects.doses[i].structure_set_uids for i in dose.rtdose_ids):
-        return STRENGTH[1]
+        return "direct_reference"
     return None
 
 

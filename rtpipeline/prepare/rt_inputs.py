@@ -34,10 +34,6 @@ class RtInputs:
         """Rows of one kind, by object id."""
         return [row for _, row in sorted(self.rows.items()) if row["kind"] == kind]
 
-    def id_of(self, uid: str) -> str | None:
-        """Object id of a SOP instance UID; None when the course does not hold it."""
-        return next((i for i, row in self.rows.items() if uid and row["sop_instance_uid"] == uid), None)
-
     def hash_of(self, text: str) -> str | None:
         """Keyed hash of a UID or a name; None for an empty one."""
         return keyed_hash(self.secret, text) if text else None

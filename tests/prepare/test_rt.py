@@ -535,6 +535,15 @@ def test_a_dose_that_names_nothing_is_linked_by_its_frame_of_reference(patient, 
     assert entry["structure_sets"] == [{"structure_set_id": "rs-01", "link": "frame_of_reference"}]
 
 
+def test_a_dose_that_no_structure_set_can_be_tied_to_says_so(patient, export):
+    patient.rtplan = None
+    del patient.rtdose.ReferencedRTPlanSequence, patient.rtdose.ReferencedStructureSetSequence
+    patient.rtdose.FrameOfReferenceUID = patient.study.uids("other frame")
+    found = export(patient)
+    assert found.doses["dose-01"]["structure_sets"] == []
+    assert found.codes == {"DOSE_NO_PLAN": 1, "DOSE_FOR_MISMATCH": 1}
+
+
 def test_a_fraction_dose_without_its_plan_is_marked_incomplete(patient, export):
     patient.extra = [fraction_group_dose(patient, 1.0)]
     patient.rtplan = patient.rtdose = None
