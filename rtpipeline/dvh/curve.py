@@ -171,7 +171,7 @@ def _step_of(edges: Array, scale: float, steps_per_root: float, dose: float) -> 
 
 @njit(cache=True)
 def volume_above(samples: Array, edges: Array, scale: float) -> Array:
-    """Volume at or above each edge, in the samples' unit; samples as in `kernels.SAMPLE_COLUMNS`.
+    """Volume at or above each edge, in the samples' unit; samples as in `sampling.SAMPLE_COLUMNS`.
 
     The volume of a sample below a dose e is a sum of powers of (e - p) over the corners p of its distribution that lie
     below e: first powers for an even spread, second powers for the sum of two. So a few running sums over the corners

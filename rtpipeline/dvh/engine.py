@@ -9,7 +9,8 @@ import numpy as np
 
 from rtpipeline.dvh.curve import Dvh, graded_edges, volume_above
 from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.kernels import node_extremes, sample_cells, surface_extremes
+from rtpipeline.dvh.extremes import node_extremes, surface_extremes
+from rtpipeline.dvh.sampling import sample_cells, sample_cells_parallel
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.solid import PrismSolid
 
@@ -20,6 +21,9 @@ Interpolation = Literal["linear"]
 _ALL_KNOWN = np.empty((0, 0, 0), bool)
 """Stands for the mask when every voxel is known (compiled code takes no None)."""
 
+
+PARALLEL_TOLERANCE = 1e-6
+"""Shift (mm or voxels) within the solid that is rounding of direction cosines and not a tilt."""
 
 LAYER_TOLERANCE = 1e-9
 """A slab that is a whole number of cells thick but for rounding gets no extra layer."""
@@ -112,7 +116,7 @@ def compute_dvh(
 
 @dataclass(frozen=True, eq=False)
 class _Placement:
-    """Where a solid lies in a dose, and how it is cut. See `kernels` for the frames.
+    """Where a solid lies in a dose, and how it is cut. See `sampling` for the frames.
 
     matrix: (3, 4) solid to dose; corners: (8, 3) of the solid's bounding box in the dose's (offset, row, column);
     box: (3, 2) where the dose can be interpolated; known: mask or (0, 0, 0).
@@ -152,21 +156,26 @@ def _sample(solid: PrismSolid, dose: DoseVolume, placed: _Placement) -> tuple[Ar
     # a hair wider than the solid, so that the last vertex does not fall out by rounding
     cell = (high - low) / shape * (1.0 + 1e-9)
     inside_box = bool(np.all(placed.corners >= placed.box[:, 0]) and np.all(placed.corners <= placed.box[:, 1]))
-    return sample_cells(
-        solid.edges,
-        solid.edge_starts,
-        placed.slabs_mm,
-        placed.n_layers,
-        low,
-        cell,
-        shape,
-        placed.matrix,
-        dose.ascending_gy,
-        dose.offsets_mm,
-        placed.known,
-        placed.box,
-        inside_box,
-    )
+    body = (solid.edges, solid.edge_starts, placed.slabs_mm, placed.n_layers)
+    field = (placed.matrix, dose.ascending_gy, dose.offsets_mm)
+    u_is_column = _parallel_axes(placed.matrix, solid.bounds_uvw_mm)
+    if inside_box and placed.known.shape[0] == 0 and u_is_column is not None:
+        return sample_cells_parallel(*body, low, cell, shape, *field, u_is_column), 0.0
+    return sample_cells(*body, low, cell, shape, *field, placed.known, placed.box, inside_box)
+
+
+def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:
+    """Whether the dose's columns run along u (True) or v (False); None when its axes are not parallel to the solid's.
+
+    Parallel means that what the other entries of the matrix add anywhere in the solid is only rounding.
+    """
+    farthest_mm = float(np.abs(bounds_uvw_mm).max())
+    for u_is_column, rows in ((True, (2, 1, 0)), (False, (1, 2, 0))):
+        others = matrix[:, :3].copy()
+        others[rows, (0, 1, 2)] = 0.0
+        if float(np.abs(others).max()) * farthest_mm <= PARALLEL_TOLERANCE:
+            return u_is_column
+    return None
 
 
 def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, samples: Array) -> tuple[float, float]:

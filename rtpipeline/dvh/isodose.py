@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.kernels import Bools
+from rtpipeline.dvh.interpolation import Bools
 from rtpipeline.geometry.even_odd import Array
 
 PARTS = 4

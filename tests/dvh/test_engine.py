@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from linear_prisms import LinearPrisms, circle, rotation
 
+from rtpipeline.dvh import engine
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.engine import Sampling, compute_dvh
@@ -246,6 +247,25 @@ def test_the_patient_position_of_the_dose_grid_changes_nothing(position: str, de
     assert 99.0 < got.coverage_pct < 100.0
     assert doses(got) == pytest.approx(doses(expected), rel=SAME_NUMBERS_RTOL)
     assert volumes_pct(got) == pytest.approx(volumes_pct(expected), rel=SAME_NUMBERS_RTOL)
+
+
+@pytest.mark.parametrize("position", EIGHT_POSITIONS)
+@pytest.mark.parametrize("phase", [0.0, 0.37])
+def test_the_path_for_parallel_axes_gives_the_numbers_of_the_general_one(
+    position: str, phase: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # with phase 0 contour planes and cells fall on voxel centres, where the derivative of the dose jumps
+    offsets = np.cumsum([0.0, 2.0, 3.0, 2.0, 2.0, 4.0, 2.0, 2.0, 3.0, 2.0, 2.0, 2.0, 3.0, 2.0, 2.0, 4.0, 2.0, 2.0])
+    dose = dose_on(grid_around(27.0, (3.0, 2.0), offsets, EIGHT_POSITIONS[position]), hot_spot)
+    layers = {z + phase: [(1.0, circle(11.0 - 0.4 * z, (1.0, -1.0)))] for z in (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0)}
+    solid = PrismSolid.from_contours(contours_of(layers), single_plane_thickness_mm=None)
+    assert engine._parallel_axes(dose.grid.patient_to_plane_matrix, solid.bounds_uvw_mm) is not None
+    parallel = compute_dvh(solid, dose)
+    monkeypatch.setattr(engine, "_parallel_axes", lambda *_: None)
+    general = compute_dvh(solid, dose)
+    assert parallel.n_samples == general.n_samples
+    assert doses(parallel) == pytest.approx(doses(general), rel=SAME_NUMBERS_RTOL)
+    assert volumes_pct(parallel) == pytest.approx(volumes_pct(general), rel=SAME_NUMBERS_RTOL)
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -8,8 +8,10 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 import rtpipeline.dvh.curve
+import rtpipeline.dvh.extremes
+import rtpipeline.dvh.interpolation
 import rtpipeline.dvh.isodose
-import rtpipeline.dvh.kernels
+import rtpipeline.dvh.sampling
 import rtpipeline.geometry.coverage
 import rtpipeline.geometry.even_odd
 import rtpipeline.geometry.polygon
@@ -23,8 +25,10 @@ from rtpipeline.geometry.solid import PrismSolid
 
 MODULES = (
     rtpipeline.dvh.curve,
+    rtpipeline.dvh.extremes,
+    rtpipeline.dvh.interpolation,
     rtpipeline.dvh.isodose,
-    rtpipeline.dvh.kernels,
+    rtpipeline.dvh.sampling,
     rtpipeline.geometry.coverage,
     rtpipeline.geometry.even_odd,
     rtpipeline.geometry.polygon,
