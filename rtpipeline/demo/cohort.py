@@ -32,6 +32,7 @@ from rtpipeline.demo.write_ct import ct_datasets
 from rtpipeline.demo.write_dvh import target_dvhs
 from rtpipeline.demo.write_rtdose import rtdose_dataset
 from rtpipeline.demo.write_rtplan import Plan, Prescription, rtplan_dataset
+from rtpipeline.demo.write_rtrecord import rtrecord_dataset
 from rtpipeline.demo.write_rtstruct import rtstruct_dataset
 
 DOSE_MARGIN_MM = 10.0
@@ -122,7 +123,7 @@ def _plan_and_doses(
     rois: dict[str, Roi],
     anatomy: Anatomy,
 ) -> tuple[PlannedDose, list[Dataset]]:
-    """The plan's dose as a formula, and its objects: RTPLAN and one RTDOSE for the plan or for each beam."""
+    """The plan's dose as a formula, and its objects: RTPLAN, one RTDOSE for the plan or for each beam, RTRECORDs."""
     x, y, z = (round(float(v), 2) for v in anatomy.lesion.centre_mm)
     plan = rtplan_dataset(
         Plan(
@@ -164,7 +165,8 @@ def _plan_and_doses(
     total = parts[0]
     for part in parts[1:]:
         total = total + part
-    return PlannedDose(phase, total, grid), [plan, *doses]
+    records = [rtrecord_dataset(fraction, study, plan) for fraction in patient.fractions(phase)]
+    return PlannedDose(phase, total, grid), [plan, *doses, *records]
 
 
 def _dose_grid(phase: Phase, rois: dict[str, Roi], position: str) -> GridGeometry:
@@ -178,7 +180,8 @@ def _dose_grid(phase: Phase, rois: dict[str, Roi], position: str) -> GridGeometr
 def _identifiers(datasets: Sequence[Dataset]) -> list[str]:
     """Texts that must not turn up in anything made for research from these objects."""
     keywords = (
-        *("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyDate", "RTPlanDate"),
+        *("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber"),
+        *("StudyDate", "RTPlanDate", "TreatmentDate"),
         *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ReferringPhysicianName", "InstitutionName"),
     )
     found = {str(ds[keyword].value) for ds in datasets for keyword in keywords if keyword in ds}

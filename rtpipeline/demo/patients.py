@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 from rtpipeline.demo.grid import Xyz
 from rtpipeline.demo.write_rtplan import TWO_ARCS, TWO_FIELDS, Beam
+from rtpipeline.demo.write_rtrecord import Fraction, treatment_fractions
 
 ENGLISH = {
     "BODY": "BODY",
@@ -68,7 +69,8 @@ class Phase:
     """One plan with its dose, linear in space: `centre_gy` at the middle of the lesion.
 
     levels: prescriptions in Gy by structure key, None for one that names no ROI. gradients: of the plan's dose, or of
-    each beam's share when the dose is exported by beam.
+    each beam's share when the dose is exported by beam. fractions_recorded: fractions 1 to this have a treatment
+    record, on the working days after the plan's; second_of_day: those of them given on the day of the one before.
     """
 
     label: str
@@ -79,6 +81,8 @@ class Phase:
     gradients_gy_per_mm: tuple[Xyz, ...]
     grid: DoseGridSpec
     beams: tuple[Beam, ...] = TWO_ARCS
+    fractions_recorded: int = 0
+    second_of_day: tuple[int, ...] = ()
 
     @property
     def summation(self) -> str:
@@ -148,14 +152,33 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "planned",
-        "head first prone, two phases one after the other on one structure set",
+        "head first prone, two phases one after the other on one structure set, with the records of every fraction",
         "HFP",
         (3.0, 3.0, 3.0),
         (0.0, 510.0),
         GERMAN,
         (
-            Phase("Phase 1", 5, 25, 50.0, (("PTV", 50.0),), ((0.03, -0.03, 0.07),), DoseGridSpec((4.0, 4.0, 4.0))),
-            Phase("Phase 2", 40, 8, 16.0, (("PTV", 16.0),), ((0.01, 0.01, 0.02),), DoseGridSpec((3.0, 3.0, 2.5))),
+            Phase(
+                "Phase 1",
+                5,
+                25,
+                50.0,
+                (("PTV", 50.0),),
+                ((0.03, -0.03, 0.07),),
+                DoseGridSpec((4.0, 4.0, 4.0)),
+                fractions_recorded=25,
+                second_of_day=(12,),
+            ),
+            Phase(
+                "Phase 2",
+                40,
+                8,
+                16.0,
+                (("PTV", 16.0),),
+                ((0.01, 0.01, 0.02),),
+                DoseGridSpec((3.0, 3.0, 2.5)),
+                fractions_recorded=8,
+            ),
         ),
         subfolders=("DISC1", "DISC2", "DISC3"),
     ),
@@ -240,10 +263,18 @@ class DemoPatient:
         """PatientSex."""
         return "FMO"[self.number % 3]
 
-    def date_after(self, days: int) -> str:
-        """The date this many days after the CT, in 2024 for every cohort of a usual size."""
+    def day_after(self, days: int) -> date:
+        """The day this many days after the CT, in 2024 for every cohort of a usual size."""
         first = FIRST_STUDY + timedelta(days=DAYS_BETWEEN_STUDIES * (self.number - 1) % 250)
-        return f"{first + timedelta(days=days):%Y%m%d}"
+        return first + timedelta(days=days)
+
+    def date_after(self, days: int) -> str:
+        """`day_after` as YYYYMMDD."""
+        return f"{self.day_after(days):%Y%m%d}"
+
+    def fractions(self, phase: Phase) -> list[Fraction]:
+        """The fractions of a phase that have a treatment record."""
+        return treatment_fractions(self.day_after(phase.days_after_ct), phase.fractions_recorded, phase.second_of_day)
 
     @property
     def folder(self) -> str:

@@ -22,7 +22,9 @@ DEFINITIONS = {
     "dmin_gy, dmax_gy, dmean_gy, d98_gy, d95_gy, d50_gy, d2_gy": "of that stack of prisms in the dose, which is linear "
     "in patient coordinates; exact but for the stored dose's rounding of 5e-7 Gy",
     "dose_coverage_pct": "share of the stack inside the dose grids: all of it, for every structure",
-    "total": "physical sum over the plans",
+    "total": "physical sum over the plans; a table of results holds it where `total_proved`",
+    "total_proved": "true where there is more than one plan and records show all fractions of each",
+    "delivered": "fractions with a treatment record; day counts from the CT, delivered_mu is the sum over beams",
 }
 
 SIGNIFICANT_DIGITS = 10
@@ -79,7 +81,7 @@ def covers(grid: GridGeometry, stack: PrismStack) -> bool:
     return bool(inside and stack.slab_mm.min() >= lower[2] and stack.slab_mm.max() <= upper[2])
 
 
-def plan_truth(phase: Phase, rois: Mapping[str, Roi]) -> dict[str, Any]:
+def plan_truth(patient: DemoPatient, phase: Phase, rois: Mapping[str, Roi]) -> dict[str, Any]:
     """What the plan says, with prescriptions by the ROI's name (None: tied to no ROI)."""
     return {
         "fractions": phase.fractions,
@@ -90,6 +92,14 @@ def plan_truth(phase: Phase, rois: Mapping[str, Roi]) -> dict[str, Any]:
         ],
         "dose_summation_type": phase.summation,
         "dose_objects": len(phase.gradients_gy_per_mm),
+        "delivered": [
+            {
+                "fraction": fraction.number,
+                "day": (fraction.day - patient.day_after(0)).days,
+                "delivered_mu": rounded(sum(beam.meterset_mu + fraction.excess_mu for beam in phase.beams)),
+            }
+            for fraction in patient.fractions(phase)
+        ],
     }
 
 
@@ -115,7 +125,8 @@ def patient_truth(
         "images": images,
         "spacing_xyz_mm": list(kind.spacing_xyz_mm),
         "structure_sets": int(bool(rois)),
-        "plans": {phase.label: plan_truth(phase, rois) for phase in kind.phases},
+        "plans": {phase.label: plan_truth(patient, phase, rois) for phase in kind.phases},
+        "total_proved": len(kind.phases) > 1 and all(p.fractions_recorded == p.fractions for p in kind.phases),
         "doses": sum(len(phase.gradients_gy_per_mm) for phase in kind.phases),
         "rx_gy": rx_truth(kind.phases, rois),
         "lesion_cc": rounded(lesion_cc),
