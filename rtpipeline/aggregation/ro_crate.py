@@ -3,11 +3,13 @@ them. Nothing that identifies a patient, a person or a machine."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rtpipeline.contracts.tables import TABLES
+from rtpipeline.store.folder import write_atomically
 from rtpipeline.store.keys import file_sha256
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -75,6 +77,21 @@ def ro_crate(
     }
     entities = [_file(path, name) for path, name in zip(files, names, strict=True)]
     return {"@context": CONTEXT, "@graph": [metadata, root, action, *programs, *entities]}
+
+
+def refresh(results: Path, name: str) -> None:
+    """State size and hash of a file anew that has been written again after the crate was."""
+    path = results / METADATA
+    crate = json.loads(path.read_bytes())
+    crate["@graph"] = [_file(results / name, name) if e["@id"] == name else e for e in crate["@graph"]]
+    save(crate, results)
+
+
+def save(crate: dict[str, Any], results: Path) -> None:
+    """Write `ro-crate-metadata.json`."""
+    text = json.dumps(crate, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(results / METADATA, text.encode())
+    (results / METADATA).chmod(0o644)  # as the files beside it
 
 
 def _software(name: str, versions: Sequence[str]) -> dict[str, Any]:

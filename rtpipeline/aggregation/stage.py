@@ -19,7 +19,7 @@ from rtpipeline.aggregation.courses_table import Counts, course_row, plan_rows
 from rtpipeline.aggregation.exports import DECIMAL_COMMA, PLAIN, export_csv
 from rtpipeline.aggregation.facts import CourseFacts, course_facts
 from rtpipeline.aggregation.findings_table import broken_tables, findings_frame
-from rtpipeline.aggregation.ro_crate import METADATA, ro_crate
+from rtpipeline.aggregation.ro_crate import ro_crate, save
 from rtpipeline.aggregation.run_plan import CollectedCourse, RunPlan, collect
 from rtpipeline.aggregation.summary import RUN_JSON
 from rtpipeline.aggregation.workbook import WORKBOOK, write_workbook
@@ -70,7 +70,7 @@ def run(context: StageContext) -> StageOutcome:
     _export(context.out, config)
     write_report(context.out)
     crate = ro_crate(context.out, context.cohort, run_facts, libraries(uses.values()))
-    (context.out / METADATA).write_text(json.dumps(crate, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    save(crate, context.out)
     return StageOutcome(counts={name: _rows(context.out, name) for name in TABLES})
 
 

@@ -24,9 +24,12 @@ def register(verbs: Any) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Write the page."""
-    from rtpipeline.report.build import write_report
+    from rtpipeline.aggregation.ro_crate import refresh
+    from rtpipeline.report.build import INDEX, write_report
 
-    path = write_report(results_folder(args))
+    results = results_folder(args)
+    path = write_report(results)
+    refresh(results, INDEX)
     if args.json:
         options.write_json({"report": str(path)})
     else:

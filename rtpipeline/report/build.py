@@ -34,6 +34,9 @@ MAX_SECTIONS = 50
 """Courses with a section of their own, worst first, so that the page stays small enough to open."""
 
 MAX_COURSE_ROWS = 1000
+FIRST_COURSES = 30
+"""Courses of the list that are seen at once; the others are folded."""
+
 MAX_PLAN_ROWS = 500
 MAX_COMPARISON_ROWS = 100
 MAX_GROUP_ROWS = 60
@@ -89,6 +92,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
         "kinds": Counter(c["course_kind"] for c in ordered).most_common(),
         "codes": finding_codes(tables.findings),
         "courses": ordered[:MAX_COURSE_ROWS],
+        "first_courses": FIRST_COURSES,
         "n_courses": len(ordered),
         "n_structures": len(tables.structures),
         "n_metrics": len(tables.metrics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -13,6 +14,7 @@ import pytest
 from rtpipeline.aggregation.stage import run
 from rtpipeline.cli import main
 from rtpipeline.errors import ExitCode
+from rtpipeline.report import build
 from tests.aggregation.fabricate import COHORT, RUN_ID, FabricatedCourse, fabricate
 
 
@@ -33,6 +35,16 @@ def test_report_writes_the_page_again(store, capsys):
     assert main(["report", "--output", str(store), "--cohort", COHORT, "--json"]) == ExitCode.DONE
     assert json.loads(capsys.readouterr().out) == {"report": str(page.resolve())}
     assert page.read_bytes() == before
+
+
+def test_a_page_that_was_written_anew_keeps_the_crate_true(store, monkeypatch):
+    monkeypatch.setattr(build, "FIRST_COURSES", 0)
+    results = store / COHORT / "results" / RUN_ID
+    assert main(["report", "--output", str(store), "--cohort", COHORT]) == ExitCode.DONE
+    graph = json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
+    entry = next(e for e in graph if e["@id"] == "report/index.html")
+    assert entry["sha256"] == hashlib.sha256((results / "report/index.html").read_bytes()).hexdigest()
+    assert len(graph) == len({e["@id"] for e in graph})
 
 
 @pytest.mark.parametrize(
