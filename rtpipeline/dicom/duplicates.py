@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.archives import ArchiveReadError
 from rtpipeline.dicom.content import Content, read_content
+from rtpipeline.dicom.decoders import can_decode
 from rtpipeline.dicom.encoding import DamagedError, NoObjectError
 from rtpipeline.dicom.open import Row, open_windows
-from rtpipeline.dicom.pixels import can_decode
 from rtpipeline.dicom.scan_findings import Subject, subject_of
 
 Opener = Callable[[Sequence[Row]], Iterable[tuple[Row, Content]]]

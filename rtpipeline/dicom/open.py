@@ -22,6 +22,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from rtpipeline.contracts.findings import Finding, finding
+from rtpipeline.dicom import decoders  # noqa: F401  (what reads pixels later must not meet the decoder it removes)
 from rtpipeline.dicom.archives import ArchiveReadError, Refusals, Selection
 from rtpipeline.dicom.objects import SourceFile
 from rtpipeline.dicom.sources import locate

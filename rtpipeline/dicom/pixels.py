@@ -7,12 +7,12 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from rtpipeline.dicom.decoders import can_decode
 from rtpipeline.dicom.digest import swapped
 from rtpipeline.dicom.elements import PixelElement
 from rtpipeline.dicom.values import Values
@@ -79,18 +79,6 @@ class PixelSurvey:
     note: str = ""
     sha256: str = ""
     """of the decoded stored values, little endian; only when asked for"""
-
-
-@lru_cache(maxsize=64)
-def can_decode(transfer_syntax_uid: str) -> bool:
-    """Whether pixel data in this transfer syntax can be decoded with what is installed; native data always can."""
-    uid = UID(transfer_syntax_uid)
-    if not uid.is_transfer_syntax or not uid.is_encapsulated:
-        return uid.is_transfer_syntax
-    try:
-        return bool(get_decoder(uid).is_available)
-    except NotImplementedError:
-        return False
 
 
 def survey(

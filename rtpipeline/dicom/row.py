@@ -9,10 +9,11 @@ from typing import Any
 from pydicom.uid import UID
 
 from rtpipeline.contracts.index import SOP_KINDS
+from rtpipeline.dicom.decoders import can_decode
 from rtpipeline.dicom.digest import charset_of, content_sha256, header_sha256
 from rtpipeline.dicom.encoding import ParsedObject, plain
 from rtpipeline.dicom.facts import facts_json
-from rtpipeline.dicom.pixels import PixelLayout, PixelSurvey, can_decode, layout_of, survey
+from rtpipeline.dicom.pixels import PixelLayout, PixelSurvey, layout_of, survey
 from rtpipeline.dicom.values import Values
 
 CONTENT_KINDS = frozenset({"rtstruct", "rtplan", "rtdose", "reg", "rtrecord"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import warnings
@@ -11,7 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from rtpipeline.contracts.index import SCAN_SCHEMA
 from rtpipeline.dicom.content import read_content
@@ -86,6 +94,23 @@ def test_pydicom_gives_a_data_set_or_a_data_error(data: bytes) -> None:
 def test_random_bytes_are_refused(data: bytes, preamble: bool) -> None:
     header = read_header(Window.of_bytes(bytes(128) + b"DICM" + data if preamble else data))
     assert header.row is None or header.row["has_preamble"]
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2, 27])
+def test_an_rle_segment_longer_than_its_frame_is_no_panic(extra: int) -> None:
+    """pylibjpeg-rle panics in Rust there: a BaseException, which no `except Exception` stops."""
+    ds = dose(frames=1)
+    segment = bytes([19 + extra, *range(20 + extra), 0x80] + [0x80] * (extra % 2))
+    header = struct.pack("<16L", 4, *(64 + n * len(segment) for n in range(4)), *[0] * 11)
+    ds.PixelData = encapsulate([header + segment * 4])
+    ds["PixelData"].is_undefined_length, ds["PixelData"].VR = True, "OB"
+    native = part10(dose(frames=1))
+    meta = native[: native.index(b"\x08\0\x16\0UI")].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
+    data = meta + bare(ds, ExplicitVRLittleEndian)
+    row = read_header(Window.of_bytes(data), with_content=True).row
+    assert row is not None
+    assert row["transfer_syntax_uid"] == RLELossless
+    assert row["pixel_bytes_ok"] and row["content_sha256"]
 
 
 @pytest.mark.parametrize("length", [0x7FFFFFFF, 0xFFFFFFFE])
