@@ -18,6 +18,7 @@ from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.structures.contours import Contour, flat_lists, write_contours
 from rtpipeline.structures.measure import Measured, measure
+from rtpipeline.structures.plausibility import Drawn, plausibility_findings
 
 SOURCE_MANUAL = "manual"
 
@@ -36,6 +37,7 @@ def run(context: StageContext) -> StageOutcome:
         planes, voxel = (image_grid(images, structure_set.image_id, name) for name in ("planes", "voxel"))
         contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
         seen: Counter[int] = Counter()
+        solids: list[Drawn] = []
         for roi in pq.read_table(_rois_path(folder, structure_set)).to_pylist():
             seen[roi["roi_number"]] += 1
             drawn = contours.get(roi["roi_number"], [])
@@ -50,6 +52,9 @@ def run(context: StageContext) -> StageOutcome:
             rows.append(row)
             if measured.solid is not None:
                 kept.append((structure_set.structure_set_id, row["structure_id"], drawn))
+            if measured.solid is not None and measured.solid.volume_cc:
+                solids.append(Drawn(label, roi["roi_name"], roi["roi_type"] or "", measured.solid))
+        context.report(*plausibility_findings(solids))
     STRUCTURES.write(STRUCTURES.frame(rows), context.out / "structures.parquet")
     write_contours(context.out / "contours.parquet", sorted(kept, key=lambda k: k[:2]))
     return StageOutcome(counts={"structures": len(rows), "with_solid": len(kept)})
