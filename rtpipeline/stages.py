@@ -101,7 +101,7 @@ _TABLE = (
         "prepare_rt", "course", "course", "rtpipeline.prepare.rt:run", 1,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600, disk_mib=4096),
         config=("manifest",),
-        libraries=("pydicom", "numpy"), reader=True,
+        libraries=("pydicom", "numpy", "scipy", "numba"), reader=True,
     ),
     Stage(
         "segmentation", "course", "image", None, 1,

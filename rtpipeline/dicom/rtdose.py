@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.dose_pixels import DosePixelError, DosePixels, describe, has_pixels, stored_values
-from rtpipeline.dicom.element_values import integer, items, number, numbers, term, text
+from rtpipeline.dicom.element_values import UnreadableElementError, integer, items, number, numbers, term, text
 from rtpipeline.dicom.frame_offsets import FrameOffsetError, plane_offsets
 from rtpipeline.dicom.tps_dvh import TpsDvh, parse_dvhs
 from rtpipeline.geometry.grid import Grid
@@ -114,9 +114,20 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
         spatial_transform=term(ds, "SpatialTransformOfDose"),
         grid=grid if values is not None else None,
         stored=values,
-        dvhs=tuple(parse_dvhs(ds)),
+        dvhs=_dvhs(ds, name, findings),
         findings=findings,
     )
+
+
+def _dvhs(ds: Dataset, name: str, findings: list[Finding]) -> tuple[TpsDvh, ...]:
+    """The stored curves; they serve for comparison, so unreadable ones do not cost the dose."""
+    try:
+        return tuple(parse_dvhs(ds))
+    except UnreadableElementError as error:
+        findings.append(
+            finding("FILE_TRUNCATED", name, str(error), severity="W", action="dose used without its curves")
+        )
+        return ()
 
 
 def _is_gy(units: str, name: str, findings: list[Finding]) -> bool:

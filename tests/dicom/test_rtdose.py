@@ -311,6 +311,13 @@ def test_a_histogram_of_a_difference_of_structures_has_no_single_roi(rtdose):
     assert curve.roi_number is None
 
 
+def test_unreadable_histograms_do_not_cost_the_dose(rtdose):
+    rtdose.add_new(0x30040050, "OB", b"no items")
+    found = parse_rtdose(rtdose, "rd-01")
+    assert found.dose_gy is not None
+    assert (found.dvhs, codes(found), found.findings[0].severity) == ((), {"FILE_TRUNCATED": 1}, "W")
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("file", ["rtdose_expb.dcm", "rtdose_rle.dcm"])
 def test_big_endian_and_rle_files_hold_the_values_of_the_plain_one(shared_data: Path, file: str):
