@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from rtpipeline.dicom.element_values import integer, unsigned
+from rtpipeline.dicom.decoders import can_decode
+from rtpipeline.dicom.element_values import CONVERSION_ERRORS, integer, unsigned
 
 BITS_ALLOCATED = (8, 16, 32, 64)
 
@@ -95,10 +96,12 @@ def stored_values(ds: Dataset) -> NDArray[np.integer]:
     pixels = describe(ds)
     shape = (pixels.frames, pixels.rows, pixels.columns)
     if pixels.encoding == "compressed":
+        if not can_decode(ds.file_meta.TransferSyntaxUID):
+            raise DosePixelError(f"no decoder for {ds.file_meta.TransferSyntaxUID.name}")
         try:
             return np.asarray(ds.pixel_array).reshape(shape)
-        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError) as error:
-            raise DosePixelError(f"compressed pixel data does not decode: {error}") from None
+        except (RuntimeError, IndexError, *CONVERSION_ERRORS) as error:
+            raise DosePixelError(f"compressed pixel data does not decode: {type(error).__name__}") from None
     order = "<" if pixels.encoding == "little endian" else ">"
     dtype = np.dtype(f"{order}{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
     data = ds.PixelData

@@ -192,6 +192,21 @@ def test_rle_compressed_values_decode(patient):
     assert codes(found) == {"DOSE_COMPRESSED_BITS": 1}
 
 
+def test_compressed_values_that_do_not_decode_are_refused(patient):
+    ds = reread(
+        rtdose_dataset(patient.dose.on(patient.dose_grid), patient.dose_grid, patient.study, plan=None,
+                       structure_set=None, bits=16, grid_scaling_gy="0.002")
+    )  # fmt: skip
+    ds.compress(RLELossless)
+    whole = ds.PixelData
+    ds.PixelData = whole[:200] + b"\x00" * (len(whole) - 200)
+    found = parse_rtdose(ds, "rd-01")
+    assert found.dose_gy is None
+    assert codes(found)["DOSE_GRID_INCOMPLETE"] == 1
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    assert "no decoder" in next(f for f in parse_rtdose(ds).findings if f.code == "DOSE_GRID_INCOMPLETE").measured
+
+
 def delete(keyword: str):
     return lambda ds: delattr(ds, keyword)
 
