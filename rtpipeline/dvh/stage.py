@@ -13,7 +13,7 @@ import pandas as pd
 
 from rtpipeline import __version__
 from rtpipeline.config import DvhConfig
-from rtpipeline.contracts.findings import finding
+from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.contracts.manifests import Course
 from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, STRUCTURE_KEYS, STRUCTURES
 from rtpipeline.dvh.curve import Dvh
@@ -191,18 +191,33 @@ def _rows(
     settings = context.config.dvh
     dvh = compute_dvh(solid, dose.volume, interpolation=settings.dose_interpolation)
     row |= _numbers(dvh, settings, rx.rx_gy)
+    label = f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
     if rx.rx_gy:
         row |= conformity(dvh, dose.volume, rx.rx_gy, coverage_limit_pct=settings.coverage_limit_pct)
     if row["dose_status"] != "ok":
         measured = f"{dvh.coverage_pct:.2f} % of {dvh.volume_cc:.2f} cc inside the dose grid of {dose.dose_id}"
-        label = f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
         context.report(
             finding("DOSE_GRID_COVERAGE", label, measured, expected=f"at least {settings.coverage_limit_pct:g} %")
         )
+    elif rx.rx_gy:
+        context.report(*_rx_findings(dvh, rx.rx_gy, f"{dose.dose_id} {label}"))
     if dvh.coverage_pct == 0:
         return row, None
     dose_gy, volume_cc = dvh.compact_curve(settings.curve_step_gy)
     return row, keys | {"dose_gy": dose_gy.tolist(), "cumulative_volume_cc": volume_cc.tolist(), **provenance}
+
+
+RX_MISMATCH = 0.15
+"""Share of the prescription by which the D95 of its target may differ before somebody should look."""
+
+
+def _rx_findings(dvh: Dvh, rx_gy: float, name: str) -> list[Finding]:
+    """COURSE_IMPLAUSIBLE where a target did not get what is said to be prescribed to it."""
+    d95_gy = dvh.dose_at_volume_pct(95.0)
+    if d95_gy is None or abs(d95_gy - rx_gy) <= RX_MISMATCH * rx_gy:
+        return []
+    measured = f"D95 {d95_gy:.2f} Gy, prescription {rx_gy:.2f} Gy"
+    return [finding("COURSE_IMPLAUSIBLE", name, measured, expected=f"within {100 * RX_MISMATCH:.0f} %")]
 
 
 def _numbers(dvh: Dvh, settings: DvhConfig, rx_gy: float | None) -> dict[str, Any]:
