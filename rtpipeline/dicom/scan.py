@@ -21,6 +21,7 @@ from rtpipeline.dicom.scan_findings import Tally, file_subject, findings_of, sou
 from rtpipeline.dicom.scan_pool import ScanPool
 from rtpipeline.dicom.scan_tasks import ScanBatch, ScanTask
 from rtpipeline.dicom.sources import FileEntry, Walk, walk
+from rtpipeline.errors import UsageError
 
 CHUNK_FILES = 64
 CHUNK_BYTES = 256 * 1024**2
@@ -61,10 +62,14 @@ def scan(
 
     Raises
     ------
+    UsageError: a source does not exist.
     TransientError: a worker died, or the storage failed.
     """
     met = Walk()
     roots = tuple(path.resolve() for path in sources)
+    absent = [number for number, path in enumerate(roots) if not path.exists()]
+    if absent:
+        raise UsageError(f"input {absent[0]} does not exist; give folders, archives or files that can be read.")
     entries = list(walk(roots, ignore=ignore, met=met))
     state = _Gathered(progress, len(entries))
     with ScanPool(workers) as pool:
@@ -101,19 +106,21 @@ class _Gathered:
         self.not_dicom: Counter[str] = Counter()
         self.total = total
         self._progress = progress
+        self._done = 0
 
     def add(self, batch: ScanBatch) -> None:
         """One batch of the first pass."""
         self.batches.append(batch.rows)
         self.tally.update(batch.tally)
         self.not_dicom.update(batch.not_dicom)
-        self.count(batch)
-
-    def count(self, batch: ScanBatch) -> None:
-        """Progress only."""
         self.counts.update(batch.counts)
+        self.advance(batch)
+
+    def advance(self, batch: ScanBatch) -> None:
+        """The files of a batch are done."""
+        self._done += batch.counts["files"]
         if self._progress:
-            self._progress(self.counts["files"], self.total)
+            self._progress(self._done, self.total)
 
 
 def _tasks(sources: tuple[Path, ...], entries: Iterable[FileEntry], with_content: bool) -> Iterator[ScanTask]:
@@ -183,7 +190,7 @@ def _with_content(
         columns = batch.rows.select(["source", "path", "member", "content_sha256"]).to_pydict()
         keys = zip(columns["source"], columns["path"], columns["member"], strict=True)
         digests.update(zip(keys, columns["content_sha256"], strict=True))
-        state.count(batch)
+        state.advance(batch)
 
     pool.run(tasks, take)
     keys = zip(*(table[name].to_pylist() for name in ("source", "path", "member")), strict=True)

@@ -14,7 +14,7 @@ from rtpipeline.dicom import scan_tasks
 from rtpipeline.dicom.scan import scan
 from rtpipeline.dicom.scan_pool import ScanPool
 from rtpipeline.dicom.scan_tasks import ScanTask
-from rtpipeline.errors import TransientError
+from rtpipeline.errors import TransientError, UsageError
 from rtpipeline.store.identity import keyed_hash
 from tests.dicom.dicom_files import SECRET, bare, codes, ct_slice, dose, part10, put, scanned, structure_set
 from tests.dicom.test_archives import as_tar, as_zip
@@ -174,6 +174,17 @@ def test_progress_reaches_the_number_of_files(export: Path) -> None:
     scan([export], workers=1, secret=SECRET, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1]
     assert seen[0][1] == 13
+
+
+def test_a_source_that_does_not_exist_is_told_before_anything_is_read(export: Path) -> None:
+    with pytest.raises(UsageError, match="input 1 does not exist"):
+        scanned(export, export / "absent")
+
+
+def test_a_second_read_counts_no_archive_twice(tmp_path: Path) -> None:
+    same = part10(ct_slice(1))
+    result = scanned(put(tmp_path, {"a.zip": as_zip({"x": same, "y": same}), "b": same}))
+    assert (result.counts["archives"], result.counts["members"], result.counts["second_reads"]) == (1, 2, 3)
 
 
 def test_an_empty_export_has_an_empty_table(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def _compare_structure_set(facts: dict[str, Any], ds: Dataset) -> None:
 
 def test_every_object_is_counted(everything: ScanResult) -> None:
     assert everything.counts["files"] == 650
-    assert everything.counts["archives"] == 17
+    assert everything.counts["archives"] == 15
+    assert everything.counts["members"] == 2100
     assert everything.counts["objects"] == {
         "image": 2536,
         "other": 2,
