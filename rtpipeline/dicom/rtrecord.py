@@ -6,6 +6,7 @@ Told apart by SOP class and content, never by a file name. Dates are raw here; a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -40,6 +41,11 @@ class Delivered:
     status: str
     delivered_mu: float | None
     delivered_dose_gy: float | None
+
+    @property
+    def names_items(self) -> bool:
+        """Whether it says what was delivered; a summary does not."""
+        return bool(self.items or self.other_items)
 
 
 def parse_rtrecord(ds: Dataset, name: str = "RTRECORD") -> list[Delivered]:
@@ -80,6 +86,44 @@ def parse_rtrecord(ds: Dataset, name: str = "RTRECORD") -> list[Delivered]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """Fractions of one plan by its records. numbers: of those delivered whole; doubtful: why they may not be all."""
+
+    numbers: frozenset[int]
+    doubtful: str = ""
+
+
+def delivered_fractions(delivered: Sequence[Delivered], required: frozenset[int]) -> Fractions:
+    """The fractions of a plan with one fraction group that its records, taken together, show to be delivered whole.
+
+    Some systems write one record per fraction, others one per beam. A summary names no beams: its word is taken.
+
+    Parameters
+    ----------
+    required: beam or setup numbers of the fraction group that give dose.
+    """
+    given: dict[int, set[int]] = {}
+    moments: dict[tuple[int, int], set[tuple[str, str]]] = {}
+    for one in delivered:
+        number = one.fraction_number
+        if number is None:
+            return Fractions(frozenset(), f"{one.record_id} has no fraction number")
+        if one.status != "NORMAL":
+            return Fractions(frozenset(), f"fraction {number}: {one.status.lower()}")
+        given.setdefault(number, set()).update(one.items if one.names_items else required)
+        for item in one.items:
+            moments.setdefault((number, item), set()).add((one.date, one.time))
+    # the same object exported twice has one moment; a second moment is a second delivery, or a wrong number
+    repeated = sorted({number for (number, _), when in moments.items() if len(when) > 1})
+    if repeated:
+        return Fractions(frozenset(), f"fraction {repeated[0]} delivered more than once")
+    short = sorted(number for number, items_given in given.items() if not required <= items_given)
+    if short:
+        return Fractions(frozenset(), f"fraction {short[0]}: not all beams delivered")
+    return Fractions(frozenset(given))
 
 
 def _meterset(item: Dataset) -> float | None:

@@ -30,7 +30,7 @@ class PlanEvidence:
 
     concurrent: selected plans that it or they name CONCURRENT. replaces: plans it names PREDECESSOR or ALTERNATIVE.
     manifest_fractions: delivered by the manifest. recorded_fractions: numbers of the fractions that treatment records
-    call completed; interrupted: one was not, or has no number.
+    show to be delivered whole; doubtful_records: why the records do not count all fractions, '' where they do.
     targets: ROI numbers of its target levels, with the structure set's id.
     """
 
@@ -43,7 +43,7 @@ class PlanEvidence:
     groups: int
     manifest_fractions: int | None = None
     recorded_fractions: frozenset[int] = frozenset()
-    interrupted: bool = False
+    doubtful_records: str = ""
     concurrent: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     targets: frozenset[tuple[str, int]] = frozenset()
@@ -116,14 +116,25 @@ def _by_manifest(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
 
 
 def _by_records(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
-    """Records count only when each plan's fractions run from 1 without a gap: a gap is a record not exported."""
-    counts = {}
-    for plan in plans:
-        seen = plan.recorded_fractions
-        if not seen or plan.interrupted or seen != frozenset(range(1, len(seen) + 1)) or plan.groups > 1:
-            return None
-        counts[plan.plan_id] = len(seen)
-    return _delivered(plans, counts, "treatment records")
+    if any(_doubt(plan) for plan in plans):
+        return None
+    return _delivered(plans, {p.plan_id: len(p.recorded_fractions) for p in plans}, "treatment records")
+
+
+def _doubt(plan: PlanEvidence) -> str:
+    """Why a plan's records do not count its fractions; '' where they run from 1 without a gap.
+
+    A gap is a record that was not exported. Fractions missing at the end were not delivered, or not yet.
+    """
+    seen = plan.recorded_fractions
+    if plan.doubtful_records:
+        return plan.doubtful_records
+    if not seen:
+        return "no treatment records"
+    if plan.groups > 1:
+        return f"{plan.groups} fraction groups"
+    gaps = frozenset(range(1, max(seen))) - seen
+    return f"no record of fraction {min(gaps)}" if gaps else ""
 
 
 def _by_concurrence(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
@@ -164,8 +175,10 @@ def _ambiguous(plans: Sequence[PlanEvidence]) -> CourseTotal:
     )
     boost = apart and not derived
     why = "targets differ" if boost else ("one derives from another" if derived else "same or unknown targets")
+    doubts = ", ".join(f"{p.plan_id} {doubt}" for p in plans if (doubt := _doubt(p)))
     return CourseTotal(
         "ambiguous",
-        f"{len(plans)} plans ({names}), {why}; no delivered fractions of all of them",
+        f"{len(plans)} plans ({names}), {why}; no delivered fractions of all of them"
+        + (f": {doubts}" if any(p.recorded_fractions or p.doubtful_records for p in plans) and doubts else ""),
         code="COURSE_BOOST" if boost else "COURSE_REPLAN",
     )

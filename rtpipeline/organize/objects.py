@@ -68,11 +68,13 @@ class ScanObject:
     age: str
     facts: dict[str, Any] = field(default_factory=dict)
     image: ImagePart | None = None
+    time: str = ""
+    """hhmmss of a treatment record: a day may have several, in the order of the fractions; '' for all else"""
 
     @property
-    def sort_key(self) -> tuple[int, str]:
-        """Date, then hash."""
-        return (UNKNOWN_DATE if self.day is None else self.day, self.order)
+    def sort_key(self) -> tuple[int, str, str]:
+        """Date, time of a treatment record, then hash."""
+        return (UNKNOWN_DATE if self.day is None else self.day, self.time, self.order)
 
     @property
     def is_demo(self) -> bool:
@@ -194,14 +196,16 @@ def rt_objects(columns: ObjectColumns, rows: np.ndarray, first_number: int) -> l
     found = []
     for number, (row, text) in enumerate(zip(rows.tolist(), facts, strict=True), start=first_number):
         uid = columns.at("sop_instance_uid", row)
+        kind = columns.at("kind", row)
         found.append(
             ScanObject(
                 number=number,
-                kind=columns.at("kind", row),
+                kind=kind,
                 uid=uid,
                 order=uid_order(uid),
                 rows=np.array([row]),
                 facts=json.loads(text) if text else {},
+                time=columns.at("time", row) if kind == "rtrecord" else "",
                 **common_fields(columns, row, (identity_at(columns, row),)),
             )
         )

@@ -63,6 +63,6 @@ def plan_class(plan: ScanObject) -> PlanClass:
     return stated if stated in ("photon", "ion", "brachy") else "unknown"
 
 
-def precedence(plan: ScanObject, choices: Mapping[int, PlanChoice]) -> tuple[bool, bool, int, str]:
+def precedence(plan: ScanObject, choices: Mapping[int, PlanChoice]) -> tuple[bool, bool, int, str, str]:
     """Sorts plans: selected first, then approved, then by date and hash."""
     return (not choices[plan.number].selected, _status(plan) != "APPROVED", *plan.sort_key)

@@ -34,7 +34,7 @@ class Binding:
     """it references images or series at all"""
 
 
-def volume_order(part: ScanObject) -> tuple[int, bool, int, int, str]:
+def volume_order(part: ScanObject) -> tuple[int, bool, int, int, str, str]:
     """Sorts images: the kind most fit for planning, as acquired, the largest first, then by date and hash."""
     assert part.image is not None
     kind = VOLUME_RANK.get(part.image.image_class, len(VOLUME_RANK))

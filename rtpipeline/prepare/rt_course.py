@@ -11,7 +11,7 @@ from rtpipeline.contracts.manifests import Course, PlanRef
 from rtpipeline.dicom.registration import Link
 from rtpipeline.dicom.rtdose import RtDose
 from rtpipeline.dicom.rtplan import RtPlan
-from rtpipeline.dicom.rtrecord import Delivered
+from rtpipeline.dicom.rtrecord import Delivered, delivered_fractions
 from rtpipeline.dose.accumulate import accumulate
 from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
 from rtpipeline.dose.summation import TERMS
@@ -130,7 +130,8 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
         ]
         related = {(objects.plan_id_of(r.plan_uid), r.relationship) for r in plan.related_plans}
         records = [d for d in objects.delivered if objects.plan_id_of(d.plan_uid) == ref.plan_id]
-        complete = [d for d in records if d.status == "NORMAL"]
+        groups = scope_of(ref.plan_id, plan).groups
+        fractions = delivered_fractions(records, groups[0].required if len(groups) == 1 else frozenset())
         targets = {
             (ref.structure_set_id, r.roi_number)
             for r in plan.levels
@@ -146,8 +147,8 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                 fractions_planned=plan.fractions_planned,
                 groups=len(plan.fraction_groups),
                 manifest_fractions=max(stated) if stated else None,
-                recorded_fractions=frozenset(d.fraction_number for d in complete if d.fraction_number is not None),
-                interrupted=len(records) > len(complete) or any(d.fraction_number is None for d in records),
+                recorded_fractions=fractions.numbers,
+                doubtful_records=fractions.doubtful,
                 concurrent=frozenset(i for i, how in related if i in ids and i is not None and how == "CONCURRENT"),
                 replaces=frozenset(
                     i for i, how in related if i in ids and i is not None and how in ("PREDECESSOR", "ALTERNATIVE")

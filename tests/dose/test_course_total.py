@@ -71,7 +71,9 @@ AMBIGUOUS = {
     "records of one plan only": recorded(numbers(25), frozenset()),
     "a record missing in between": recorded(numbers(25) - {7}, numbers(8)),
     "records that do not begin with 1": recorded(numbers(25) - {1}, numbers(8)),
-    "an interrupted fraction": [replace(p, interrupted=True) for p in recorded(numbers(25), numbers(8))],
+    "an interrupted fraction": [
+        replace(p, doubtful_records="fraction 7: machine") for p in recorded(numbers(25), numbers(8))
+    ],
     "fractions planned unknown": [replace(p, fractions_planned=None) for p in stated(25, 8)],
     "part of a plan with two fraction groups": [replace(p, groups=2) for p in stated(12, 8)],
     "records of plans with two fraction groups": [replace(p, groups=2) for p in recorded(numbers(25), numbers(8))],
