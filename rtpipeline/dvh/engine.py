@@ -10,7 +10,7 @@ import numpy as np
 from rtpipeline.dvh.curve import Dvh, graded_edges, volume_above
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.extremes import node_extremes, surface_extremes
-from rtpipeline.dvh.sampling import sample_cells, sample_cells_parallel
+from rtpipeline.dvh.sampling import sample_cells, sample_cells_parallel, totals
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.solid import PrismSolid
 
@@ -88,9 +88,9 @@ def compute_dvh(
         samples, unknown_mm3 = _sample(solid, dose, placed)
         n_samples = len(samples)
     if placed is not None and n_samples > 0:
-        dmin_gy, dmax_gy = _extremes(solid, dose, placed, samples)
-        sampled_mm3 = float(samples[:, 3].sum())
-        dmean_gy = float(samples[:, 0] @ samples[:, 3]) / sampled_mm3
+        sampled_mm3, dose_mm3_gy, least, greatest = totals(samples)
+        dmin_gy, dmax_gy = _extremes(solid, dose, placed, least, greatest)
+        dmean_gy = dose_mm3_gy / sampled_mm3
         known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
         coverage_pct = 100.0 * known_share
         edges, volumes = np.array([dmin_gy]), np.array([sampled_mm3])
@@ -159,9 +159,15 @@ def _sample(solid: PrismSolid, dose: DoseVolume, placed: _Placement) -> tuple[Ar
     body = (solid.edges, solid.edge_starts, placed.slabs_mm, placed.n_layers)
     field = (placed.matrix, dose.ascending_gy, dose.offsets_mm)
     u_is_column = _parallel_axes(placed.matrix, solid.bounds_uvw_mm)
+    # whole cells, a third more for those on the border, and room for one more layer; the table grows when that is short
+    capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + int(shape.prod())
     if inside_box and placed.known.shape[0] == 0 and u_is_column is not None:
-        return sample_cells_parallel(*body, low, cell, shape, *field, u_is_column), 0.0
-    return sample_cells(*body, low, cell, shape, *field, placed.known, placed.box, inside_box)
+        samples, n = sample_cells_parallel(*body, low, cell, shape, *field, u_is_column, capacity)
+        return samples[:n], 0.0
+    samples, n, unknown_mm3 = sample_cells(
+        *body, low, cell, shape, *field, placed.known, placed.box, inside_box, capacity
+    )
+    return samples[:n], unknown_mm3
 
 
 def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:
@@ -178,9 +184,11 @@ def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:
     return None
 
 
-def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, samples: Array) -> tuple[float, float]:
-    """Least and greatest dose (Gy) of cells, walls and the voxel centres inside the solid."""
-    least, greatest = surface_extremes(
+def _extremes(
+    solid: PrismSolid, dose: DoseVolume, placed: _Placement, least: float, greatest: float
+) -> tuple[float, float]:
+    """Least and greatest dose (Gy) of the cells, widened by the walls and the voxel centres inside the solid."""
+    wall_least, wall_greatest = surface_extremes(
         solid.points_uv_mm,
         solid.contour_starts,
         solid.plane_starts,
@@ -193,7 +201,7 @@ def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, samples: 
         placed.known,
         placed.box,
     )
-    least, greatest = min(least, samples[:, 0].min()), max(greatest, samples[:, 0].max())
+    least, greatest = min(least, wall_least), max(greatest, wall_greatest)
     first, last = placed.corners.min(axis=0), placed.corners.max(axis=0)
     window = np.empty((3, 2), np.int64)
     window[0] = np.searchsorted(dose.offsets_mm, first[0]), np.searchsorted(dose.offsets_mm, last[0], side="right")

@@ -118,15 +118,17 @@ def sample_cells(
     known: Bools,
     box: Array,
     inside_box: bool,
-) -> tuple[Array, float]:
-    """Dose samples of every covered cell, (n, SAMPLE_COLUMNS), and the volume (mm3) of the cells without known dose.
+    capacity: int,
+) -> tuple[Array, int, float]:
+    """Dose samples of every covered cell, (>= n, SAMPLE_COLUMNS), their number n, and the volume (mm3) of the cells
+    without known dose.
 
     edges, edge_starts, slabs: the solid, see `PrismSolid`. n_layers: (p,) layers that each slab is cut into. origin,
     cell: (2,) corner and size (mm) of the lattice in u, v; shape: its (columns, rows). matrix: (3, 4), see the module.
     dose, offsets: ascending planes. known: (z, y, x), or (0, 0, 0) when all is known. box: (3, 2), where interpolation
-    is possible; inside_box: the whole solid lies in it.
+    is possible; inside_box: the whole solid lies in it. capacity: number of samples to expect.
     """
-    samples = np.empty((4096, SAMPLE_COLUMNS))
+    samples = np.empty((capacity, SAMPLE_COLUMNS))
     n = 0
     unknown = 0.0
     k = 0
@@ -171,7 +173,7 @@ def sample_cells(
                     point = (k, t, row, column)
                     _write_cell(samples, n, cells, r, c, size, matrix, dose, offsets, point, volume, all_known)
                     n += 1
-    return samples[:n].copy(), unknown
+    return samples, n, unknown
 
 
 @njit(cache=True, error_model="numpy")
@@ -214,13 +216,14 @@ def sample_cells_parallel(
     dose: Array,
     offsets: Array,
     u_is_column: bool,
-) -> Array:
+    capacity: int,
+) -> tuple[Array, int]:
     """The samples of `sample_cells` for a solid inside a dose that is known everywhere and has parallel axes.
 
     The matrix has one entry in each row: t depends on w alone; u_is_column: the column on u and the row on v, else the
     column on v and the row on u.
     """
-    samples = np.empty((4096, SAMPLE_COLUMNS))
+    samples = np.empty((capacity, SAMPLE_COLUMNS))
     n = 0
     k = 0
     axis_u, axis_v = (2, 1) if u_is_column else (1, 2)
@@ -282,4 +285,15 @@ def sample_cells_parallel(
                         by_t = lines[2, p] + (lines[2, p + 1] - lines[2, p]) * b
                         _write_box(samples, n, value, rise * step_u, by_v * step_v, by_t * across_w, share * whole)
                     n += 1
-    return samples[:n].copy()
+    return samples, n
+
+
+@njit(cache=True, error_model="numpy")
+def totals(samples: Array) -> tuple[float, float, float, float]:
+    """Volume (mm3), volume times dose (mm3 Gy), least and greatest dose (Gy) of a sample table."""
+    volume, dose_volume, least, greatest = 0.0, 0.0, np.inf, -np.inf
+    for s in range(samples.shape[0]):
+        volume += samples[s, 3]
+        dose_volume += samples[s, 3] * samples[s, 0]
+        least, greatest = min(least, samples[s, 0]), max(greatest, samples[s, 0])
+    return volume, dose_volume, least, greatest

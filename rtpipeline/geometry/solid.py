@@ -27,8 +27,11 @@ AXIS_SNAP_MM = 0.01
 GAP_FACTOR = 1.5
 """A gap of more than this many nominal spacings ends the solid on both sides."""
 
+MIXED_SPACING_FACTOR = 2.0
+"""Two plane spacings that differ by no more than this factor may both be regular (3 and 6 mm slices in one series)."""
+
 GAP_TOLERANCE_MM = 1e-3
-"""Rounding allowed in that comparison."""
+"""Rounding allowed in these comparisons."""
 
 END_CAP = "prism"
 """Name of this way to close a solid, for the rows of result tables."""
@@ -241,6 +244,14 @@ def _plane_starts(sorted_offsets_mm: Array) -> Ints:
     return np.array([*starts, len(sorted_offsets_mm)], np.int64)
 
 
+def _nominal_spacing_mm(gaps_mm: Array) -> float:
+    """Median gap. Of an even number, the lower of the two middle ones when they differ too much to have a mean: contours
+    at 0, 3 and 63 mm are 3 mm apart, not 31.5."""
+    in_order = np.sort(gaps_mm)
+    lower, upper = float(in_order[(len(gaps_mm) - 1) // 2]), float(in_order[len(gaps_mm) // 2])
+    return lower if upper > MIXED_SPACING_FACTOR * lower + GAP_TOLERANCE_MM else 0.5 * (lower + upper)
+
+
 def _slabs(planes_mm: Array, single_plane_thickness_mm: float | None) -> tuple[Array | None, float | None, int]:
     """(p, 2) ends of the prisms, nominal (median) spacing, number of gaps wider than GAP_FACTOR nominal spacings."""
     if len(planes_mm) == 1:
@@ -253,7 +264,7 @@ def _slabs(planes_mm: Array, single_plane_thickness_mm: float | None) -> tuple[A
         half = 0.5 * single_plane_thickness_mm
         return np.array([[planes_mm[0] - half, planes_mm[0] + half]]), None, 0
     gaps = np.diff(planes_mm)
-    nominal = float(np.median(gaps))
+    nominal = _nominal_spacing_mm(gaps)
     is_gap = gaps > GAP_FACTOR * nominal + GAP_TOLERANCE_MM
     end = 0.5 * nominal
     lower = np.r_[planes_mm[0] - end, np.where(is_gap, planes_mm[1:] - end, planes_mm[1:] - 0.5 * gaps)]

@@ -69,6 +69,23 @@ def test_a_gap_of_exactly_one_and_a_half_spacings_does_not_end_it() -> None:
     assert PrismSolid.from_contours([disc(5, z) for z in heights], single_plane_thickness_mm=None).n_gaps == 1
 
 
+@pytest.mark.parametrize(
+    ("heights", "nominal", "n_gaps"),
+    [
+        ((0, 3, 63), 3.0, 1),  # a mean of 31.5 mm would add 28 mm to both ends
+        ((0, 3, 6, 60, 90), 3.0, 2),
+        ((0, 3, 9), 4.5, 0),  # 3 and 6 mm slices mixed
+        ((0, 3, 6, 12, 18), 4.5, 0),
+        ((0, 3, 6, 9, 15), 3.0, 1),
+    ],
+)
+def test_the_nominal_spacing_is_the_median_of_what_may_be_regular(
+    heights: tuple[float, ...], nominal: float, n_gaps: int
+) -> None:
+    solid = PrismSolid.from_contours([disc(5, z) for z in heights], single_plane_thickness_mm=None)
+    assert (solid.nominal_spacing_mm, solid.n_gaps) == (nominal, n_gaps)
+
+
 def test_holes_keyholes_and_islands_make_the_volume_of_their_area() -> None:
     planes = (0.0, 2.5, 5.0, 7.5)
     inner = disc(6, 0.0)[::-1]
