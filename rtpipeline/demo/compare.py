@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rtpipeline.contracts.tables import COURSES, DVH_METRICS, STRUCTURES
+from rtpipeline.contracts.tables import COURSES, DVH_METRICS, FRACTIONS, STRUCTURES
 from rtpipeline.errors import UsageError
 
 DOSE_COLUMNS = ("dmean_gy", "dmin_gy", "dmax_gy", "d98_gy", "d95_gy", "d50_gy", "d2_gy")
@@ -67,7 +67,8 @@ def compare(truth_file: Path, results: Path, identity: Path) -> Comparison:
     ------
     UsageError: one of the files does not exist.
     """
-    for path in (truth_file, results / "dvh_metrics.parquet", identity):
+    tables = (results / f"{t.name}.parquet" for t in (COURSES, STRUCTURES, DVH_METRICS, FRACTIONS))
+    for path in (truth_file, *tables, identity):
         if not path.is_file():
             raise UsageError(f"{path} does not exist; run the demo cohort first.")
     truth = json.loads(truth_file.read_text())
@@ -77,6 +78,7 @@ def compare(truth_file: Path, results: Path, identity: Path) -> Comparison:
     courses = COURSES.read(results / "courses.parquet")
     structures = STRUCTURES.read(results / "structures.parquet")
     metrics = DVH_METRICS.read(results / "dvh_metrics.parquet")
+    fractions = FRACTIONS.read(results / "fractions.parquet")
     comparison = Comparison()
     for key, patient in truth["patients"].items():
         patient_id = by_key.get(key)
@@ -92,6 +94,8 @@ def compare(truth_file: Path, results: Path, identity: Path) -> Comparison:
         rows = metrics[metrics["patient_id"] == patient_id]
         comparison.deviations += _doses(key, patient, rows, limits, comparison.problems)
         _prescriptions(key, patient, rows, comparison.problems)
+        _delivery(key, patient, fractions[fractions["patient_id"] == patient_id], comparison.problems)
+        _course(key, patient, mine.iloc[0], comparison.problems)
     return comparison
 
 
@@ -115,7 +119,7 @@ def _volumes(
 def _doses(
     key: str, patient: dict[str, Any], rows: pd.DataFrame, limits: dict[str, float], problems: list[str]
 ) -> Iterator[Deviation]:
-    for label, dose_id in _dose_ids(patient, rows).items():
+    for label, dose_id in _dose_ids(patient).items():
         chosen = rows[rows["dose_id"] == dose_id]
         for name, expected in patient["dvh"][label].items():
             row = _one(chosen, name, f"{key} {dose_id}", problems)
@@ -131,19 +135,61 @@ def _doses(
                     yield Deviation(key, name, dose_id, column, row[column], expected[column], limits["dose_pct"])
 
 
-def _dose_ids(patient: dict[str, Any], rows: pd.DataFrame) -> dict[str, str]:
-    """Plan label to dose id: plans are numbered by date, as the truth lists them; the total where one was made."""
-    ids = {label: f"plan-{number:02d}" for number, label in enumerate(patient["plans"], start=1)}
-    if len(ids) > 1 and (rows["dose_id"] == "total").any():
+def _dose_ids(patient: dict[str, Any]) -> dict[str, str]:
+    """Plan label to dose id, plans being numbered by date, as the truth lists them; the total where it is proved."""
+    ids = _plan_ids(patient)
+    if patient["total_proved"]:
         ids["total"] = "total"
     return ids
 
 
+def _plan_ids(patient: dict[str, Any]) -> dict[str, str]:
+    return {label: f"plan-{number:02d}" for number, label in enumerate(patient["plans"], start=1)}
+
+
 def _prescriptions(key: str, patient: dict[str, Any], rows: pd.DataFrame, problems: list[str]) -> None:
-    """Each level stands in the rows of the structure that the plan ties it to."""
-    for label, dose_id in _dose_ids(patient, rows).items():
-        for level in patient["plans"].get(label, {}).get("prescriptions", []):
-            chosen = rows[(rows["dose_id"] == dose_id) & (rows["structure_name"] == (level["structure"] or "PTV"))]
-            found = chosen["rx_gy"].dropna().tolist()
-            if found != [level["rx_gy"]]:
-                problems.append(f"{key} {dose_id}: prescription {found} instead of {level['rx_gy']} Gy")
+    """Each level stands in the rows of the structure that the plan ties it to, and their sum in those of the total."""
+    wanted = [
+        (dose_id, level["structure"] or "PTV", level["rx_gy"])
+        for label, dose_id in _plan_ids(patient).items()
+        for level in patient["plans"][label]["prescriptions"]
+    ]
+    if patient["total_proved"]:
+        wanted += [("total", name, rx_gy) for name, rx_gy in patient["rx_gy"].items()]
+    elif (rows["dose_id"] == "total").any():
+        problems.append(f"{key}: a total that nothing proves")
+    for dose_id, name, rx_gy in wanted:
+        found = rows[(rows["dose_id"] == dose_id) & (rows["structure_name"] == name)]["rx_gy"].dropna().tolist()
+        if found != [rx_gy]:
+            problems.append(f"{key} {dose_id}: prescription {found} instead of {rx_gy} Gy")
+
+
+def _delivery(key: str, patient: dict[str, Any], rows: pd.DataFrame, problems: list[str]) -> None:
+    """One row for each planned fraction group, and one for each record with its number, day and monitor units."""
+    day_0 = min((plan["day"] for plan in patient["plans"].values()), default=0)
+    for label, plan_id in _plan_ids(patient).items():
+        plan, mine = patient["plans"][label], rows[rows["plan_id"] == plan_id]
+        planned = mine[mine["record_status"] == "planned"]["fractions_planned"].tolist()
+        if planned != [plan["fractions"]]:
+            problems.append(f"{key} {plan_id}: fractions planned {planned} instead of {plan['fractions']}")
+        records = mine[mine["record_status"] == "normal"].sort_values("fraction_number")
+        found = list(zip(*(records[c] for c in ("fraction_number", "day", "delivered_mu")), strict=True))
+        wanted = [(d["fraction"], d["day"] - day_0, d["delivered_mu"]) for d in plan["delivered"]]
+        if found != wanted:
+            wrong = next((pair for pair in zip(found, wanted, strict=False) if pair[0] != pair[1]), "")
+            problems.append(f"{key} {plan_id}: {len(found)} records instead of {len(wanted)} {wrong}".rstrip())
+
+
+def _course(key: str, patient: dict[str, Any], row: pd.Series, problems: list[str]) -> None:
+    """Fractions delivered and the prescription of the whole course, where there is proof; else null."""
+    delivered = sum(len(plan["delivered"]) for plan in patient["plans"].values())
+    expected: dict[str, Any] = {"fractions_delivered": delivered or None}
+    if len(patient["plans"]) > 1:
+        proved = patient["total_proved"]
+        level_gy = sum(level["rx_gy"] for plan in patient["plans"].values() for level in plan["prescriptions"])
+        expected["course_total_status"] = "ok" if proved else "ambiguous"
+        expected["plan_rx_total_gy"] = level_gy if proved else None
+    for name, value in expected.items():
+        found = None if pd.isna(row[name]) else row[name]
+        if found != value:
+            problems.append(f"{key}: {name} {found} instead of {value}")
