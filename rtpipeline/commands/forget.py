@@ -28,6 +28,11 @@ def register(verbs: Any) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Show, ask, remove, write the latest tables again."""
+    from rtpipeline.config import Config
+    from rtpipeline.execution.environment import limit_threads, stage_threads
+
+    limit_threads(stage_threads("aggregation", Config()))  # the tables are written in this process
+
     from rtpipeline.store.forget import courses_of, find_patient, forget, remove_results
 
     folder = options.existing_cohort(args)
