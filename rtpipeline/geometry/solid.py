@@ -245,8 +245,10 @@ def _plane_starts(sorted_offsets_mm: Array) -> Ints:
 
 
 def _nominal_spacing_mm(gaps_mm: Array) -> float:
-    """Median gap. Of an even number, the lower of the two middle ones when they differ too much to have a mean: contours
-    at 0, 3 and 63 mm are 3 mm apart, not 31.5."""
+    """Median gap; of an even number the lower of the two middle ones when these differ too much to have a mean.
+
+    Contours at 0, 3 and 63 mm are 3 mm apart, not 31.5.
+    """
     in_order = np.sort(gaps_mm)
     lower, upper = float(in_order[(len(gaps_mm) - 1) // 2]), float(in_order[len(gaps_mm) // 2])
     return lower if upper > MIXED_SPACING_FACTOR * lower + GAP_TOLERANCE_MM else 0.5 * (lower + upper)
