@@ -46,6 +46,7 @@ def course_status(excluded: bool, statuses: Iterable[str]) -> str:
 def plan_rows(cohort: str, collected: CollectedCourse, facts: CourseFacts, organize_key: str) -> list[dict[str, Any]]:
     """Rows of `plans`: what organize says of each plan, and its facts where prepare_rt has read it."""
     prepared = collected.stages["prepare_rt"]
+    excluded = collected.course.status == "excluded"
     rows = []
     for plan in collected.course.plans:
         stated = facts.plans.get(plan.plan_id)
@@ -55,8 +56,8 @@ def plan_rows(cohort: str, collected: CollectedCourse, facts: CourseFacts, organ
             "course_id": collected.course_id,
             "plan_id": plan.plan_id,
             "plan_class": plan.plan_class,
-            "selected": plan.selected,
-            "reason": plan.reason or None,
+            "selected": plan.selected and not excluded,
+            "reason": "course excluded" if excluded else plan.reason or None,
             "structure_set_id": plan.structure_set_id,
             "approval_status": plan.approval_status or None,
             "plan_intent": plan.intent or None,
@@ -132,7 +133,7 @@ def _object_counts(collected: CollectedCourse, facts: CourseFacts, counts: Count
         "structures": made("structures", counts.structures.get(course_id, 0)),
         "structures_with_volume": made("structures", counts.structures_with_volume.get(course_id, 0)),
         "plans": len(course.plans),
-        "plans_selected": sum(p.selected for p in course.plans),
+        "plans_selected": sum(p.selected for p in course.plans) if course.status == "ok" else 0,
         "doses": len(course.doses),
         "doses_used": made("prepare_rt", len(facts.doses)),
         "dvh_rows": made("dvh", counts.dvh_rows.get(course_id, 0)),

@@ -12,17 +12,16 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from rtpipeline.contracts.findings import catalogue
 from rtpipeline.report.compare import Comparison, compare
 from rtpipeline.report.course import (
     CourseSection,
     course_section,
     plot_lines,
-    severity_order,
     stage_badges,
     target_summary,
     worst_first,
 )
+from rtpipeline.report.findings import by_code
 from rtpipeline.report.groups import groups
 from rtpipeline.report.svg import Band, Line, Mark, dvh_plot
 from rtpipeline.report.tables import ResultTables, Row, by_course, is_target
@@ -40,9 +39,6 @@ FIRST_COURSES = 30
 MAX_PLAN_ROWS = 500
 MAX_COMPARISON_ROWS = 100
 MAX_GROUP_ROWS = 60
-MAX_EXAMPLES = 5
-"""Occurrences shown for each finding code."""
-
 MAX_TARGET_LINES = 40
 """More targets than this are drawn as median and spread."""
 
@@ -69,7 +65,7 @@ def report_html(tables: ResultTables) -> str:
     """The page as text."""
     package = files("rtpipeline.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(num=num, plain=plain, signed=signed)
+    environment.filters.update(num=num, short=short, plain=plain, signed=signed)
     template = environment.from_string((package / "cohort.html.j2").read_text(encoding="utf-8"))
     style = Markup((package / "style.css").read_text(encoding="utf-8"))
     return template.render(style=style, **page(tables))
@@ -82,7 +78,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
     metrics = by_course(tables.metrics)
     comparisons, alone = compare(tables.tps_curves(lambda row: True), tables.structures, tables.metrics)
     shown = ordered[:MAX_SECTIONS]
-    found_groups = groups(tables.metrics, run["small_cell_minimum"])
+    found_groups = [g for g in groups(tables.metrics, run["small_cell_minimum"]) if any(s.n for s in g.spreads)]
     return {
         "run": run,
         "stages": run["stages"],
@@ -90,7 +86,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
         "severities": Counter(f["severity"] for f in tables.findings),
         "statuses": Counter(c["course_status"] for c in ordered),
         "kinds": Counter(c["course_kind"] for c in ordered).most_common(),
-        "codes": finding_codes(tables.findings),
+        "codes": by_code(tables.findings),
         "courses": ordered[:MAX_COURSE_ROWS],
         "first_courses": FIRST_COURSES,
         "n_courses": len(ordered),
@@ -141,30 +137,6 @@ def sections(
     ]
 
 
-def finding_codes(findings: Sequence[Row]) -> list[dict[str, Any]]:
-    """One entry for each severity and code: worst first, then the most frequent."""
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(findings, key=severity_order):
-        grouped.setdefault((row["severity"], row["code"]), []).append(row)
-    entries = []
-    for (severity, code), rows in grouped.items():
-        declared = catalogue().get(code)
-        remedies = Counter(r["remedy"] for r in rows).most_common(1)
-        entries.append(
-            {
-                "severity": severity,
-                "code": code,
-                "title": declared.title if declared else rows[0]["expected"],
-                "count": len(rows),
-                "courses": len({r["course_id"] for r in rows if r["course_id"]}),
-                "action": Counter(r["action"] for r in rows).most_common(1)[0][0],
-                "remedy": remedies[0][0],
-                "examples": rows[:MAX_EXAMPLES],
-            }
-        )
-    return sorted(entries, key=lambda e: ("EWI".index(e["severity"]), -e["count"], e["code"]))
-
-
 def target_plots(tables: ResultTables) -> list[Markup]:
     """Targets of the whole cohort: in percent of the prescription where it is known, in Gy where it is not."""
     targets = {_key(m): m for m in tables.metrics if is_target(m) and m["dmax_gy"] is not None}
@@ -204,6 +176,11 @@ def _cohort_plot(tables: ResultTables, wanted: dict[tuple[str, str, str], Row], 
 def num(value: float | None, digits: int = 1) -> str:
     """A number with fixed digits, an en dash for what does not exist."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def short(value: float | None) -> str:
+    """A number with about three digits that say something."""
+    return num(value, 1 if value is None or abs(value) >= 10 else 2)
 
 
 def signed(value: float | None, digits: int = 1) -> str:

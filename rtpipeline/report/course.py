@@ -9,12 +9,10 @@ import numpy as np
 from markupsafe import Markup
 
 from rtpipeline.report.compare import Comparison
+from rtpipeline.report.findings import CodeEntry, by_code
 from rtpipeline.report.svg import Line, Mark, dvh_plot
 from rtpipeline.report.tables import Row, is_target
 from rtpipeline.stages import COURSE_STAGES
-
-MAX_FINDINGS = 40
-"""Findings listed in a course's section; the table has all of them."""
 
 STRUCTURE_NOTES = {
     "empty": "no contours",
@@ -54,17 +52,11 @@ class CourseSection:
     """What a course's section shows."""
 
     row: Row
-    findings: list[Row]
-    findings_further: int
+    findings: list[CodeEntry]
     plots: list[Markup]
     structures: list[StructureLine]
     comparisons: list[Comparison]
     plans: list[Row]
-
-
-def severity_order(row: Row) -> tuple[int, str, str]:
-    """Sort key: errors first."""
-    return ("EWI".index(row["severity"]), row["code"], row["object"])
 
 
 def worst_first(courses: Iterable[Row]) -> list[Row]:
@@ -91,11 +83,9 @@ def course_section(
     plans: Sequence[Row],
 ) -> CourseSection:
     """Put a course's section together."""
-    ordered = sorted(findings, key=severity_order)
     return CourseSection(
         row=row,
-        findings=ordered[:MAX_FINDINGS],
-        findings_further=max(0, len(ordered) - MAX_FINDINGS),
+        findings=by_code(findings),
         plots=course_plots(row["course_id"], curves, metrics, tps),
         structures=structure_lines(structures, metrics, row["status_dvh"] or "missing"),
         comparisons=list(comparisons),

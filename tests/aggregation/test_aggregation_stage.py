@@ -104,6 +104,13 @@ def test_every_plan_is_listed_with_the_key_it_comes_from(results):
     assert set(plans["stage_key"]) == {ORGANIZE_KEY}  # no plans.json in the fabricated outputs
 
 
+def test_no_plan_of_an_excluded_course_is_used(results):
+    plans = table(results, "plans").set_index("course_id")
+    assert not plans.loc["p0000000003-c01", "selected"]
+    assert plans.loc["p0000000003-c01", "reason"] == "course excluded"
+    assert table(results, "courses").set_index("course_id").loc["p0000000003-c01", "plans_selected"] == 0
+
+
 def test_the_summary_counts_what_the_tables_hold(results):
     summary = json.loads(json.dumps(summarise(results)))
     assert summary["courses"] == len(EXPECTED_STATUS)
