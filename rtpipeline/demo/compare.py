@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +174,12 @@ def _delivery(key: str, patient: dict[str, Any], rows: pd.DataFrame, problems: l
         if planned != [plan["fractions"]]:
             problems.append(f"{key} {plan_id}: fractions planned {planned} instead of {plan['fractions']}")
         records = mine[mine["record_status"] == "normal"].sort_values("fraction_number")
-        found = list(zip(*(records[c] for c in ("fraction_number", "day", "delivered_mu")), strict=True))
+        numbers = records[["fraction_number", "day", "delivered_mu"]].astype(object)
+        found = list(numbers.where(numbers.notna(), None).itertuples(index=False, name=None))
         wanted = [(d["fraction"], d["day"] - day_0, d["delivered_mu"]) for d in plan["delivered"]]
         if found != wanted:
-            wrong = next((pair for pair in zip(found, wanted, strict=False) if pair[0] != pair[1]), "")
-            problems.append(f"{key} {plan_id}: {len(found)} records instead of {len(wanted)} {wrong}".rstrip())
+            first = next((a for a, b in zip_longest(wanted, found) if a != b), None)
+            problems.append(f"{key} {plan_id}: {len(found)} records for {len(wanted)}, the first that differs: {first}")
 
 
 def _course(key: str, patient: dict[str, Any], row: pd.Series, problems: list[str]) -> None:
