@@ -1,4 +1,8 @@
-"""Compiles every kernel of the DVH once, on a tiny case, so that no course waits for the compiler."""
+"""Compiles every kernel of the DVH once, on a tiny case, so that no course waits for the compiler.
+
+numba keys its cache by the file of the outermost kernel: whoever edits a kernel that another file calls removes the
+`__pycache__` folders of `geometry` and `dvh` (or NUMBA_CACHE_DIR) to see the change.
+"""
 
 from __future__ import annotations
 
