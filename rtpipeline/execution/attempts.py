@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,7 +14,7 @@ from typing import Literal
 
 from rtpipeline.config import Config
 from rtpipeline.execution.admission import MACHINE, Admission, Grant, ends_at_once
-from rtpipeline.execution.environment import stage_threads
+from rtpipeline.execution.environment import gpus, one_gpu, stage_threads
 from rtpipeline.execution.ladder import Again, Ending, GivenUp, after, timeout_s
 from rtpipeline.execution.ledger import Ledger
 from rtpipeline.execution.messages import Ended, Ready
@@ -64,6 +65,7 @@ class Attempt:
     """of an older output in the same folder"""
     timed_out: bool = False
     peak_memory_mib: float = 0.0
+    gpu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Attempts:
         self._running: dict[int, Attempt] = {}
         self._waiting: list[_Waiting] = []
         self._sampled_s = 0.0
+        self._gpus = gpus()
 
     @property
     def running(self) -> list[Attempt]:
@@ -150,7 +153,10 @@ class Attempts:
         deadline = now + timeout_s(task.stage, self._config)
         self._running[identity] = Attempt(task, number, rung, grant, now, deadline, _record_identity(task.request.out))
         request = replace(task.request, workers=grant.workers, note=note)
-        self._servers.run(identity, "cpu" if light else task.stage.image, threads, request, task.log)
+        image = "cpu" if light else task.stage.image
+        gpu = self._free_gpu() if task.stage.resources.gpu and not light else None
+        self._running[identity].gpu = gpu
+        self._servers.run(identity, image, threads, request, task.log, one_gpu(gpu) if gpu is not None else None)
         course, stage = task.key
         self._ledger.write(
             "started",
@@ -161,6 +167,13 @@ class Attempts:
             memory_mib=grant.memory_mib,
         )
         return None
+
+    def _free_gpu(self) -> str | None:
+        """The GPU that the fewest attempts use; None without any, or where the configuration names a device."""
+        if not self._gpus or self._config.segmentation.device not in ("auto", "gpu"):
+            return None
+        used = Counter(attempt.gpu for attempt in self._running.values())
+        return min(self._gpus, key=lambda gpu: used[gpu])
 
     def _restart(self) -> None:
         """Start what has waited long enough, as far as it is admitted."""
@@ -191,7 +204,7 @@ class Attempts:
                 ending = Ending(message.exit_code, message.signal, peak_memory_mib=message.peak_memory_mib)
                 done.append((message.task, self._end(message.task, ending)))
             elif isinstance(message, Lost):
-                done += [(task, self._end(task, Ending(signal=signal.SIGHUP))) for task in message.tasks]
+                done += [(task, self._end(task, Ending(lost=True))) for task in message.tasks]
         return done
 
     def _end(self, identity: int, ending: Ending) -> Finished | None:

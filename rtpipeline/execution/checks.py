@@ -115,7 +115,7 @@ def _gpu() -> Check:
         torch: Any = import_module("torch")
         if torch.cuda.is_available():
             return Check("GPU", True, f"{torch.cuda.device_count()} for torch {torch.__version__}")
-    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    devices = len(environment.gpus())
     return Check("GPU", True, f"{devices} devices, none usable by torch; segmentation would run on the CPU")
 
 

@@ -53,6 +53,19 @@ def limit_threads(threads: int) -> None:
     os.environ.update(thread_environment(threads))
 
 
+def gpus(devices: Path = Path("/dev")) -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; empty without any."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in (part.strip() for part in visible.split(",")) if name not in ("", "-1")]
+    return sorted((p.name.removeprefix("nvidia") for p in devices.glob("nvidia[0-9]*")), key=int)
+
+
+def one_gpu(gpu: str) -> dict[str, str]:
+    """Variables that show a process one GPU; to be set before CUDA starts in it."""
+    return {"CUDA_VISIBLE_DEVICES": gpu}
+
+
 def totalsegmentator_weights() -> Path:
     """Folder in which TotalSegmentator looks for its weights (`TOTALSEG_WEIGHTS_PATH`, else below its home folder)."""
     if path := os.environ.get("TOTALSEG_WEIGHTS_PATH"):
@@ -130,11 +143,11 @@ def workers(config: Config, cpus: int | None = None) -> int:
 
 
 def pool_limits(config: Config, cpus: int | None = None) -> dict[str, int]:
-    """Limit of each named pool of the stage table."""
+    """Limit of each named pool of the stage table; `auto` is one for each GPU."""
     total = workers(config, cpus)
 
     def limit(value: int | str) -> int:
-        return 1 if value == "auto" else min(int(value), total)
+        return min(max(1, len(gpus())) if value == "auto" else int(value), total)
 
     return {
         "seg_workers": limit(config.segmentation.workers),

@@ -33,6 +33,8 @@ class Ending:
     exit_code: int | None = None
     signal: int | None = None
     timed_out: bool = False
+    lost: bool = False
+    """its server has ended, and the process with it"""
     note: str = ""
     """`memory` or `transient`, as the stage itself says for exit 75"""
     has_record: bool = False
@@ -45,6 +47,8 @@ class Ending:
         """Why there is no output; None when there is one."""
         if self.timed_out:
             return "timeout"
+        if self.lost:
+            return "transient"
         if self.signal is not None:
             if self.signal == signal.SIGKILL:
                 return "memory"
@@ -56,6 +60,8 @@ class Ending:
     def __str__(self) -> str:
         if self.timed_out:
             return f"stopped after {self.wall_s:.0f} s"
+        if self.lost:
+            return "the server of the stage processes ended"
         if self.signal is not None:
             return f"killed by {signal.Signals(self.signal).name}"
         return f"exit {self.exit_code}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtpipeline.execution.stage_entry import StageRequest
@@ -16,6 +16,8 @@ class Run:
     request: StageRequest
     log: Path
     """receives what the stage writes to stdout and stderr"""
+    environment: dict[str, str] = field(default_factory=dict)
+    """variables set in the new process"""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ def die_with(parent: int, signum: signal.Signals = signal.SIGKILL) -> None:
         os._exit(128 + int(signum))
 
 
+def die_first() -> None:
+    """Have the kernel choose this process before others when memory runs out: the runner tries a stage again."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500")
+    except OSError:  # not Linux, or not permitted here: then the kernel chooses by size alone
+        return
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose parent ends, so that `kill_orphans` finds them."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)

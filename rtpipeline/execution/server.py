@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rtpipeline.errors import ExitCode, RTpipelineError
 from rtpipeline.execution.messages import Ended, Kill, Ready, Run, Started
-from rtpipeline.execution.processes import adopt_orphans, die_with, kill, kill_descendants, kill_orphans
+from rtpipeline.execution.processes import adopt_orphans, die_first, die_with, kill, kill_descendants, kill_orphans
 from rtpipeline.execution.stage_entry import run_stage
 from rtpipeline.execution.stage_log import open_stage_log
 from rtpipeline.stages import STAGES
@@ -178,6 +178,8 @@ def _child(message: Run, server: int, leave: Callable[[], None]) -> None:
         os.setsid()
         die_with(server)
         leave()
+        die_first()
+        os.environ.update(message.environment)
         open_stage_log(message.log)
         code = int(run_stage(message.request))
     except RTpipelineError as error:

@@ -51,12 +51,20 @@ class Servers:
         self._setup = setup
         self._servers: dict[tuple[str, int], _Server] = {}
 
-    def run(self, task: int, image: str, threads: int, request: StageRequest, log: Path) -> None:
+    def run(
+        self,
+        task: int,
+        image: str,
+        threads: int,
+        request: StageRequest,
+        log: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         """Run a stage in a process forked from the server of its image class and number of threads."""
         server = self._servers.get((image, threads)) or self._start(image, threads)
         server.tasks[task] = None
         try:
-            server.connection.send(Run(task, request, log))
+            server.connection.send(Run(task, request, log, environment or {}))
         except (BrokenPipeError, ConnectionError):
             return  # `poll` meets the closed end and reports the task as lost
 

@@ -15,6 +15,7 @@ from rtpipeline.execution.environment import (
     available_cpus,
     available_memory_mib,
     cpu_quota,
+    gpus,
     memory_limit_mib,
     pool_limits,
     stage_threads,
@@ -134,3 +135,20 @@ def test_the_thread_limits_reach_the_libraries_of_a_fresh_process(threads):
         check=True,
     ).stdout
     assert json.loads(out) == [threads, str(threads)]
+
+
+def test_the_gpus_are_those_of_the_machine_unless_the_user_has_chosen(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia10", "nvidia2", "nvidia0", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert gpus(tmp_path) == ["0", "2", "10"]
+    for chosen, seen in (("2, GPU-8f3a", ["2", "GPU-8f3a"]), ("", []), ("-1", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert gpus(tmp_path) == seen
+
+
+def test_automatic_segmentation_workers_are_one_for_each_gpu(monkeypatch):
+    config = parse_config({"workers": 8, "segmentation": {"workers": "auto"}})
+    for visible, limit in (("", 1), ("0", 1), ("0,1,2", 3)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert pool_limits(config, 16)["seg_workers"] == limit

@@ -36,6 +36,7 @@ KILLED = Ending(signal=signal.SIGKILL)
         (Ending(signal=signal.SIGTERM), "transient"),
         (Ending(signal=signal.SIGSEGV), "fault"),
         (Ending(signal=signal.SIGKILL, timed_out=True), "timeout"),
+        (Ending(lost=True), "transient"),
     ],
 )
 def test_the_cause_of_an_ending(ending, cause):

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from rtpipeline.errors import ExitCode
+from rtpipeline.execution import environment
 from rtpipeline.stages import STAGES
 
 COURSES = ("p1-c01", "p2-c01")
@@ -182,6 +183,20 @@ def test_a_pool_limits_how_many_run_at_once(toys):
     toys.run({"workers": 2, "segmentation": {"workers": 1}})
     spans = sorted((e["at"], e["what"]) for e in toys.trace() if e["task"].endswith("/segmentation"))
     assert [what for _, what in spans] == ["start", "end"] * 2
+
+
+def test_stages_that_need_a_gpu_are_spread_over_those_there_are(toys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr(environment, "available_cpus", lambda: 2)
+    toys.behave(any__segmentation=["sleep:1.5"])
+    toys.run({"workers": 2, "segmentation": {"workers": 2}})
+    starts = {e["task"]: e["gpu"] for e in toys.trace() if e["what"] == "start"}
+    assert {starts[f"{course}/segmentation"] for course in COURSES} == {"3", "5"}
+
+
+def test_when_memory_runs_out_the_kernel_chooses_a_stage_before_the_runner(toys):
+    toys.run(only=("prepare_rt",))
+    assert {e["oom_score_adj"] for e in toys.trace()} == {500}
 
 
 def test_a_server_that_is_killed_costs_one_attempt(toys, shared_servers):

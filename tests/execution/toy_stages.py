@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,14 @@ TOY = (
     _stage("organize", "listing", scope="cohort", config=("course_gap_days", "organize"), reader=True),
     _stage("prepare_images", "image", config=("images",), reader=True),
     _stage("prepare_rt", "course", reader=True),
-    _stage("segmentation", "image", needs=("prepare_images",), pool="seg_workers", config=("segmentation",)),
+    _stage(
+        "segmentation",
+        "image",
+        needs=("prepare_images",),
+        pool="seg_workers",
+        config=("segmentation",),
+        resources=replace(SMALL, gpu=1),
+    ),
     _stage("structures", "course", needs=("prepare_images", "prepare_rt"), uses=("segmentation",)),
     _stage("dvh", "course", needs=("prepare_rt", "structures"), config=("dvh",)),
     _stage(
@@ -72,6 +80,8 @@ def trace(context: StageContext, what: str) -> None:
         "workers": context.workers,
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "group": os.getpgid(0),
+        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
     }
     with _home("trace.jsonl").open("a") as file:
