@@ -85,9 +85,18 @@ def plan_prescription(
     return UNKNOWN
 
 
-def total_prescription(parts: Sequence[Prescription]) -> Prescription:
-    """Prescription of a structure over sequential plans: their sum when every plan states one."""
-    if not parts or any(part.rx_gy is None for part in parts):
+def total_prescription(
+    name: str, parts: Sequence[Prescription], stated: Sequence[StatedRx], *, whole_plans: bool
+) -> Prescription:
+    """Prescription of the structure `name` over the plans of a course.
+
+    That of the manifest for the course, else the sum where every plan states one and was delivered whole: what a plan
+    that was stopped or replaced was to give from then on is in no object.
+    """
+    for row in stated:
+        if row.structure == name and row.plan_id is None:
+            return Prescription(row.rx_gy, "manifest")
+    if not whole_plans or not parts or any(part.rx_gy is None for part in parts):
         return UNKNOWN
     sources = sorted({part.source or "" for part in parts})
     return Prescription(sum(part.rx_gy for part in parts if part.rx_gy is not None), "+".join(sources))

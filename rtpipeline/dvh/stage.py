@@ -136,6 +136,7 @@ class _Prescriber:
         self.stated = [
             StatedRx(row.rx_gy, row.structure, row.plan_id) for row in course.manifest if row.rx_gy is not None
         ]
+        self.several_plans = sum(p.selected for p in course.plans) > 1
         ptvs = structures[structures["roi_type"] == "PTV"]
         self.n_ptv = Counter(ptvs["structure_set_id"])
 
@@ -143,6 +144,8 @@ class _Prescriber:
         """Prescription, and whether the structure is a target at all."""
         set_id = structure["structure_set_id"]
         parts, target = [], False
+        # with several plans, a row of the manifest that names none means the course and not each plan
+        of_plans = [row for row in self.stated if row.plan_id is not None or not self.several_plans]
         for plan_id in dose.facts["plan_ids"]:
             levels = _levels(self.plans.get(plan_id, {}))
             wanted = Target(
@@ -152,8 +155,12 @@ class _Prescriber:
                 in_plan_set=self.plan_sets.get(plan_id) == set_id,
             )
             target = target or is_target(wanted, levels, self.stated)
-            parts.append(plan_prescription(wanted, levels, self.stated, plan_id, self.n_ptv[set_id]))
-        return (parts[0] if len(parts) == 1 else total_prescription(parts)), target
+            parts.append(plan_prescription(wanted, levels, of_plans, plan_id, self.n_ptv[set_id]))
+        if not dose.facts["whole_course"] or (len(parts) == 1 and not self.several_plans):
+            return (parts[0] if len(parts) == 1 else UNKNOWN), target
+        whole_plans = dose.facts["dose_basis"] != "delivered_fractions"
+        name = structure["structure_name"]
+        return total_prescription(name, parts, self.stated, whole_plans=whole_plans), target
 
 
 def _levels(plan: dict[str, Any]) -> list[TargetLevel]:

@@ -70,7 +70,26 @@ def test_targets_are_known_by_reference_or_type_but_never_by_name(structure, exp
     assert is_target(structure, SIB, []) is expected
 
 
+def total(*parts, stated=(), whole_plans=True):
+    return total_prescription("PTV", parts, stated, whole_plans=whole_plans)
+
+
+FIFTY, SIXTEEN = Prescription(50.0, "plan_roi"), Prescription(16.0, "plan_roi")
+
+
 def test_the_total_needs_every_part():
-    fifty, sixteen = Prescription(50.0, "plan_roi"), Prescription(16.0, "plan_roi")
-    assert total_prescription([fifty, sixteen]) == Prescription(66.0, "plan_roi")
-    assert total_prescription([fifty, UNKNOWN]) == UNKNOWN
+    assert total(FIFTY, SIXTEEN) == Prescription(66.0, "plan_roi")
+    assert total(FIFTY, UNKNOWN) == UNKNOWN
+
+
+def test_a_plan_delivered_in_part_leaves_the_total_without_prescription():
+    """12 of 25 fractions of 50 Gy and then the replan's 50 Gy are not 100 Gy prescribed."""
+    assert total(FIFTY, FIFTY, whole_plans=False) == UNKNOWN
+
+
+def test_the_manifests_prescription_of_the_course_counts_once():
+    of_course = [StatedRx(66.0, "PTV", None)]
+    assert total(FIFTY, SIXTEEN, stated=of_course) == Prescription(66.0, "manifest")
+    assert total(FIFTY, UNKNOWN, stated=of_course, whole_plans=False) == Prescription(66.0, "manifest")
+    for other in (StatedRx(66.0, "Boost", None), StatedRx(48.0, "PTV", "plan-01")):
+        assert total(FIFTY, SIXTEEN, stated=[other]) == Prescription(66.0, "plan_roi")
