@@ -129,7 +129,7 @@ DVH_METRICS = Table(
     (
         *STRUCTURE_KEYS, DOSE,
         Column("roi_type", "string", "", "RTROIInterpretedType"),
-        Column("dose_status", "string", "", "ok, low_coverage, outside_grid, no_volume, frame_mismatch", nullable=False),
+        Column("dose_status", "string", "", "ok; low_coverage, outside_grid, no_volume: numbers null; ambiguous, incomplete: what was delivered is not proved", nullable=False),
         Column("volume_cc", "float64", "cc", "volume of the solid"),
         Column("dose_coverage_pct", "float64", "%", "part of the volume where the dose is known"),
         Column("dmin_gy", "float64", "Gy", "minimum dose, surface included"),

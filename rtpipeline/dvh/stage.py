@@ -201,7 +201,9 @@ def _rows(
     label = f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
     if rx.rx_gy:
         row |= conformity(dvh, dose.volume, rx.rx_gy, coverage_limit_pct=settings.coverage_limit_pct)
-    if row["dose_status"] != "ok":
+    if row["dose_status"] == "ok":  # the numbers are whole; what they are a dose of is the other half of the status
+        row["dose_status"] = dose.facts["dose_status"]
+    else:
         measured = f"{dvh.coverage_pct:.2f} % of {dvh.volume_cc:.2f} cc inside the dose grid of {dose.dose_id}"
         context.report(
             finding("DOSE_GRID_COVERAGE", label, measured, expected=f"at least {settings.coverage_limit_pct:g} %")

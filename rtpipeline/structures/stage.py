@@ -35,6 +35,7 @@ def run(context: StageContext) -> StageOutcome:
     for structure_set in sets:
         images = context.inputs.get("prepare_images")
         planes, voxel = (image_grid(images, structure_set.image_id, name) for name in ("planes", "voxel"))
+        frame = next((i.frame_hash for i in course.images if i.image_id == structure_set.image_id), None)
         contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
         seen: Counter[int] = Counter()
         solids: list[Drawn] = []
@@ -42,11 +43,12 @@ def run(context: StageContext) -> StageOutcome:
             seen[roi["roi_number"]] += 1
             drawn = contours.get(roi["roi_number"], [])
             label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
-            measured = (
-                measure(drawn, planes, label, voxel=voxel)
-                if roi["status"] == "ok"
-                else Measured(roi["status"], None, None, ())
-            )
+            if roi["status"] != "ok":
+                measured = Measured(roi["status"], None, None, ())
+            elif frame is None or roi["frame_hash"] in (None, frame):
+                measured = measure(drawn, planes, label, voxel=voxel)
+            else:  # drawn in another frame of reference: prepare_rt has said so, and the image says nothing about it
+                measured = measure(drawn, None, label)
             context.report(*measured.findings)
             row = _row(context, course, structure_set, roi, seen[roi["roi_number"]], measured, len(drawn))
             rows.append(row)
