@@ -203,13 +203,12 @@ def _rows(
         row |= conformity(dvh, dose.volume, rx.rx_gy, coverage_limit_pct=settings.coverage_limit_pct)
     if row["dose_status"] == "ok":  # the numbers are whole; what they are a dose of is the other half of the status
         row["dose_status"] = dose.facts["dose_status"]
+        context.report(*_rx_findings(dvh, rx.rx_gy, f"{dose.dose_id} {label}"))
     else:
         measured = f"{dvh.coverage_pct:.2f} % of {dvh.volume_cc:.2f} cc inside the dose grid of {dose.dose_id}"
         context.report(
             finding("DOSE_GRID_COVERAGE", label, measured, expected=f"at least {settings.coverage_limit_pct:g} %")
         )
-    elif rx.rx_gy:
-        context.report(*_rx_findings(dvh, rx.rx_gy, f"{dose.dose_id} {label}"))
     if dvh.coverage_pct == 0:
         return row, None
     dose_gy, volume_cc = dvh.compact_curve(settings.curve_step_gy)
@@ -220,10 +219,10 @@ RX_MISMATCH = 0.15
 """Share of the prescription by which the D95 of its target may differ before somebody should look."""
 
 
-def _rx_findings(dvh: Dvh, rx_gy: float, name: str) -> list[Finding]:
+def _rx_findings(dvh: Dvh, rx_gy: float | None, name: str) -> list[Finding]:
     """COURSE_IMPLAUSIBLE where a target did not get what is said to be prescribed to it."""
     d95_gy = dvh.dose_at_volume_pct(95.0)
-    if d95_gy is None or abs(d95_gy - rx_gy) <= RX_MISMATCH * rx_gy:
+    if rx_gy is None or d95_gy is None or abs(d95_gy - rx_gy) <= RX_MISMATCH * rx_gy:
         return []
     measured = f"D95 {d95_gy:.2f} Gy, prescription {rx_gy:.2f} Gy"
     return [finding("COURSE_IMPLAUSIBLE", name, measured, expected=f"within {100 * RX_MISMATCH:.0f} %")]
