@@ -58,7 +58,7 @@ def right_rows() -> Rows:
     structures: list[dict[str, Any]] = [
         {"structure_id": name, "structure_name": name, "volume_cc": 80.0} for name in NAMES
     ]
-    metrics = [
+    metrics: list[dict[str, Any]] = [
         {
             **{"structure_id": name, "structure_name": name, "dose_id": DOSE_IDS[label], "dose_coverage_pct": 100.0},
             **dict.fromkeys(DOSE_COLUMNS, gy),
@@ -67,7 +67,7 @@ def right_rows() -> Rows:
         for label, gy in BY_PLAN_GY.items()
         for name in NAMES
     ]
-    fractions = [
+    fractions: list[dict[str, Any]] = [
         {"plan_id": plan_id, "fraction_group": 1, "record_status": "planned", "fractions_planned": planned}
         for plan_id, planned in (("plan-01", 3), ("plan-02", 2))
     ]
@@ -75,7 +75,7 @@ def right_rows() -> Rows:
         row = {"plan_id": plan_id, "record_id": f"rec-{day:02d}", "fraction_number": number, "day": day}
         fractions.append({**row, "record_status": "normal", "delivered_mu": 100.0 + number})
     delivered = {"fractions_delivered": 5, "course_total_status": "ok", "plan_rx_total_gy": 66.0}
-    courses = [
+    courses: list[dict[str, Any]] = [
         {"course_kind": "planned", **delivered},
         {"course_kind": "images_only", "patient_id": "p2", "course_total_status": "none"},
     ]

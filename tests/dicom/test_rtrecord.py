@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from pydicom.dataset import Dataset
 
-from rtpipeline.dicom.rtrecord import parse_rtrecord
+from rtpipeline.dicom.rtrecord import Delivered, Fractions, delivered_fractions, parse_rtrecord
 
 BEAMS_RECORD = "1.2.840.10008.5.1.4.1.1.481.4"
 
@@ -117,3 +120,63 @@ def test_a_summary_lists_every_fraction():
 
 def test_an_object_without_sessions_names_no_fraction():
     assert parse_rtrecord(Dataset()) == []
+
+
+# ---- fractions of a plan, by all of its records --------------------------------------------------------------------
+
+
+def sessions(*made: Dataset) -> list[Delivered]:
+    return [one for n, ds in enumerate(made, start=1) for one in parse_rtrecord(ds, f"rec-{n:02d}")]
+
+
+def at(ds: Dataset, date: str, time: str) -> Dataset:
+    ds.TreatmentDate, ds.TreatmentTime = date, time
+    return ds
+
+
+BOTH = frozenset({1, 2})
+
+
+def test_a_record_per_fraction_and_a_record_per_beam_count_the_same():
+    by_fraction = sessions(record(beam(1, 1), beam(2, 1)), record(beam(1, 2), beam(2, 2)))
+    by_beam = sessions(*(record(beam(b, n)) for n in (1, 2) for b in (1, 2)))
+    assert delivered_fractions(by_fraction, BOTH) == delivered_fractions(by_beam, BOTH)
+    assert delivered_fractions(by_beam, BOTH) == Fractions(frozenset({1, 2}))
+
+
+def test_two_fractions_of_a_day_are_two():
+    day = [at(record(beam(1, n), beam(2, n)), "20240318", time) for n, time in ((1, "0900"), (2, "1500"))]
+    assert delivered_fractions(sessions(*day), BOTH).numbers == {1, 2}
+
+
+def test_a_record_exported_twice_is_one_fraction():
+    twice = [record(beam(1, 1), beam(2, 1)) for _ in range(2)]
+    assert delivered_fractions(sessions(*twice), BOTH) == Fractions(frozenset({1}))
+
+
+DOUBTS = {
+    "a beam without record": ([record(beam(1, 1), beam(2, 1)), record(beam(1, 2))], "fraction 2: not all beams"),
+    "interrupted": ([record(beam(1, 1), beam(2, 1, 40.0, "MACHINE"))], "fraction 1: machine"),
+    "interrupted, then resumed": (
+        [record(beam(1, 1), beam(2, 1, 40.0, "OPERATOR")), record(beam(2, 1, 60.0))],
+        "fraction 1: operator",
+    ),
+    "no number": ([record(beam(1, None), beam(2, None))], "rec-01 has no fraction number"),
+    "one number on two days": (
+        [at(record(beam(1, 1), beam(2, 1)), d, "0900") for d in ("20240318", "20240319")],
+        "fraction 1 delivered more than once",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_records_that_do_not_show_whole_fractions_count_none(case):
+    made, words = DOUBTS[case]
+    found = delivered_fractions(sessions(*made), BOTH)
+    assert found.numbers == frozenset()
+    assert words in found.doubtful
+
+
+def test_the_word_of_a_summary_is_taken_as_it_names_no_beams():
+    summary = replace(sessions(record(beam(1, 3)))[0], items=(), other_items=())
+    assert delivered_fractions([summary], BOTH).numbers == {3}

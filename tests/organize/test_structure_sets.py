@@ -267,6 +267,21 @@ def test_links_of_doses_and_records_are_ids_of_the_course() -> None:
     assert course.images[0].frame_hash == course.doses[0].frame_hash == course.structure_sets[0].frame_hash
 
 
+def test_records_of_one_day_are_numbered_in_the_order_of_their_times() -> None:
+    """Six records of a day: that hashes of their UIDs happen to sort like their times is one case in 720."""
+    export = Export()
+    plan = export.course()["plan"]
+    times = {}
+    for number, time in enumerate(("151500", "090000", "080000", "173000", "121000", "100000")):
+        sop = export.record(plan, f"record {number}")
+        export.rows[-1]["time"] = time
+        times[sop] = time
+    ids = {row["sop_instance_uid"]: row["object_id"] for row in export.organize().index.to_pylist()}
+    found = sorted((ids[sop], time) for sop, time in times.items())
+    assert [time for _, time in found] == sorted(times.values())
+    assert [name for name, _ in found] == [f"rec-{n:02d}" for n in range(1, 7)]
+
+
 def test_a_registration_of_frames_that_nothing_lies_in_is_listed_and_not_used() -> None:
     export = Export()
     export.course()

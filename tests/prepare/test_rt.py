@@ -484,6 +484,40 @@ def test_a_missing_record_proves_nothing(patient, export):
     assert export(patient).json("course_total")["status"] == "ambiguous"
 
 
+def test_the_reason_says_which_record_is_missing(patient, export):
+    plan, second = second_phase(patient)
+    patient.extra = [plan, second, *records(patient, patient.rtplan, 25, skip=7), *records(patient, plan, 8)]
+    assert "plan-01 no record of fraction 7" in export(patient).finding("COURSE_REPLAN").measured
+
+
+def test_fractions_missing_at_the_end_were_not_delivered(patient, export):
+    plan, second = second_phase(patient)
+    patient.extra = [plan, second, *records(patient, patient.rtplan, 24), *records(patient, plan, 8)]
+    check_total(export(patient), patient, (24 / 25, 1.0), "delivered_fractions")
+
+
+def test_a_fraction_without_the_record_of_one_beam_proves_nothing(patient, export):
+    plan, second = second_phase(patient)
+    made = records(patient, plan, 8)
+    del made[3].TreatmentSessionBeamSequence[1]
+    patient.extra = [plan, second, *records(patient, patient.rtplan, 25), *made]
+    found = export(patient)
+    assert found.json("course_total")["status"] == "ambiguous"
+    assert "plan-02 fraction 4: not all beams delivered" in found.finding("COURSE_REPLAN").measured
+
+
+def test_two_fractions_of_a_day_stay_two_rows_in_their_order(patient, export):
+    plan, second = second_phase(patient)
+    made = records(patient, plan, 8)
+    made[5].TreatmentDate, made[5].TreatmentTime = made[4].TreatmentDate, "150000"
+    patient.extra = [plan, second, *records(patient, patient.rtplan, 25), *made]
+    found = export(patient)
+    check_total(found, patient, (1.0, 1.0), "phase_sum")
+    rows = FRACTIONS.read(found.out / "fractions.parquet")
+    day = rows[(rows["plan_id"] == "plan-02") & (rows["day"] == 25)].sort_values("record_id")
+    assert day["fraction_number"].tolist() == [5, 6]
+
+
 def test_a_multi_plan_dose_of_both_is_the_total(patient, export):
     plan, second = second_phase(patient)
     both = dose(patient, 1.3, summation="MULTI_PLAN")
