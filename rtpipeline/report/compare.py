@@ -98,7 +98,7 @@ def compare(tps: Iterable[Row], structures: Iterable[Row], metrics: Iterable[Row
 def _counterpart(
     curve: Row, by_roi: dict[tuple[str, int], list[Row]], by_structure: dict[tuple[str, str, str], list[Row]]
 ) -> Row | None:
-    if curve["roi_number"] is None:
+    if curve["roi_number"] is None or not curve.get("dose_id"):  # of several structures, or of a part of a dose
         return None
     candidates = by_roi.get((curve["course_id"], curve["roi_number"]), [])
     if curve.get("structure_set_id"):
@@ -107,6 +107,5 @@ def _counterpart(
         return None
     only = candidates[0]
     rows = by_structure.get((only["course_id"], only["structure_set_id"], only["structure_id"]), [])
-    if curve.get("dose_id"):
-        rows = [r for r in rows if r["dose_id"] == curve["dose_id"]]
+    rows = [r for r in rows if r["dose_id"] == curve["dose_id"]]
     return rows[0] if len(rows) == 1 else None

@@ -59,7 +59,9 @@ def test_another_course_with_the_same_number_is_not_taken():
     assert [(r.course_id, r.pairs[1].ours) for r in rows] == [("c1", 50.0)]
 
 
-@pytest.mark.parametrize("changes", [{"roi_number": None}, {"roi_number": 9}, {"dose_id": "plan-02"}])
+@pytest.mark.parametrize(
+    "changes", [{"roi_number": None}, {"roi_number": 9}, {"dose_id": "plan-02"}, {"dose_id": None}]
+)
 def test_what_has_no_counterpart_is_counted(changes):
     own = structure(1, "PTV")
     assert compare([{**curve(1, 50.0), **changes}], [own], [metric(own, 50.0)]) == ([], 1)
