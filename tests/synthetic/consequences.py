@@ -12,14 +12,20 @@ from tests.synthetic.pipeline import Chain
 from tests.synthetic.registry import Consequence
 
 SAME = 1e-6
-"""Relative (and in Gy and cc absolute) difference of numbers that a fault must not change: rounding of one engine."""
+"""Relative difference of numbers that a fault must not change, and absolute in Gy and cc; of percentages the absolute
+one is that part of the whole. Doses are stored in float32 (4e-6 Gy at 50 Gy), which is why it is not less."""
 
 NO_MEASURE = frozenset(
-    "cohort patient_id course_id image_id modality structure_set_id structure_source structure_id structure_name "
-    "structure_name_tg263 dose_id roi_type prescription_source dose_basis dose_link stage_key rtpipeline_version "
-    "end_cap".split()
+    [
+        *("cohort", "patient_id", "course_id", "image_id", "modality", "structure_set_id", "structure_source"),
+        *("structure_id", "structure_name", "structure_name_tg263", "dose_id", "roi_type", "prescription_source"),
+        *("dose_basis", "dose_link", "stage_key", "rtpipeline_version", "end_cap"),
+    ]
 )
 """Columns of `dvh_metrics` that may differ between two exports of the same truth."""
+
+RX_COLUMNS = ("rx_gy", "v95rx_pct", "v100rx_pct", "v107rx_pct", "hi_icru83", "ci_paddick", "gi_paddick")
+"""Columns of `dvh_metrics` that a target without a prescription has empty."""
 
 Rows = dict[str, dict[str, Any]]
 
@@ -51,7 +57,8 @@ def assert_same_row(row: Mapping[str, Any], other: Mapping[str, Any], tolerance:
     for name in sorted((set(row) | set(other)) - NO_MEASURE):
         a, b = row.get(name), other.get(name)
         if isinstance(a, float) and isinstance(b, float) and not (is_missing(a) or is_missing(b)):
-            assert math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance), f"{name}: {a!r} against {b!r}"
+            absolute = 100 * tolerance if name.endswith("_pct") else tolerance
+            assert math.isclose(a, b, rel_tol=tolerance, abs_tol=absolute), f"{name}: {a!r} against {b!r}"
         else:
             assert (is_missing(a) and is_missing(b)) or a == b, f"{name}: {a!r} against {b!r}"
 
@@ -110,3 +117,22 @@ TURNED = 1e-5
 def same_when_turned(chain: Chain, clean: Chain) -> None:
     """Every DVH row as without the fault, but for the rounding of turned coordinates."""
     assert_same_rows(dvh(chain), dvh(clean), tolerance=TURNED)
+
+
+def assert_image(chain: Chain, column: str, expected: object) -> None:
+    """A column of the planning image's row in `images`."""
+    value = image(chain)[column]
+    assert value == expected, f"{column} is {value!r}"
+
+
+def refused(code: str) -> Consequence:
+    """The image is refused for a reason, the stage ends as a data error, the DVH needs no image."""
+
+    def then(chain: Chain, clean: Chain) -> None:
+        assert_image(chain, "status", "refused")
+        assert_image(chain, "reason", code)
+        assert chain.record(chain.course.course_id, "prepare_images").status == "data_error"
+        assert not (chain.folder(chain.course.course_id, "prepare_images") / "images").exists()
+        same_numbers(chain, clean)
+
+    return then

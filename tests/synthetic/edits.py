@@ -18,11 +18,12 @@ from rtpipeline.demo.grid import GridGeometry
 from rtpipeline.demo.headers import new_object, reference_to, save
 from rtpipeline.demo.linear_dose import LinearDose
 from rtpipeline.demo.rois import Roi, draw, planes_z_mm
-from rtpipeline.demo.small import SmallPatient
+from rtpipeline.demo.small import CENTRE_MM, SmallPatient
 from rtpipeline.demo.solids import Solid
 from rtpipeline.demo.write_rtdose import rtdose_dataset
 from rtpipeline.demo.write_rtplan import TWO_FIELDS, Beam, Plan, Prescription, rtplan_dataset
 from rtpipeline.demo.write_rtstruct import rtstruct_dataset, set_contour_data
+from tests.synthetic.registry import patient
 
 Points = NDArray[np.float64]
 
@@ -34,9 +35,9 @@ def with_rois(patient: SmallPatient, rois: Sequence[Roi]) -> SmallPatient:
     return patient
 
 
-def redraw(patient: SmallPatient, name: str, contours: Iterable[Points], **fields: str) -> SmallPatient:
+def redraw(patient: SmallPatient, name: str, contours: Iterable[Points]) -> SmallPatient:
     """The patient with other contours of one structure."""
-    new = replace(patient.roi(name), contours=tuple(contours), **fields)
+    new = replace(patient.roi(name), contours=tuple(contours))
     return with_rois(patient, [new if roi.name == name else roi for roi in patient.rois])
 
 
@@ -44,6 +45,11 @@ def add_roi(patient: SmallPatient, name: str, solid: Solid, *, kind: str = "ORGA
     """The patient with one more structure."""
     number = max(roi.number for roi in patient.rois) + 1
     return with_rois(patient, [*patient.rois, draw(number, name, kind, solid, planes_z_mm(patient.ct))])
+
+
+def shifted(contours: Iterable[Points], x_mm: float, y_mm: float, z_mm: float) -> list[Points]:
+    """The contours, moved."""
+    return [points + np.array([x_mm, y_mm, z_mm]) for points in contours]
 
 
 def roi_contour(patient: SmallPatient, name: str) -> Dataset:
@@ -143,9 +149,9 @@ def second_plan(
 ) -> list[Dataset]:
     """Another plan on the same structure set, and its dose."""
     prescription = Prescription(rx_gy, patient.roi(target).number, target)
-    made = Plan(label, date, fractions, (prescription,), (5.0, -12.0, 40.0), beams)
+    made = Plan(label, date, fractions, (prescription,), CENTRE_MM, beams)
     plan = rtplan_dataset(made, patient.study, patient.rtstruct)
-    return [plan, new_dose(patient, patient.dose.scaled(rx_gy / 50.0), plan=plan)]
+    return [plan, new_dose(patient, patient.dose.scaled(rx_gy / float(patient.dose.at(CENTRE_MM))), plan=plan)]
 
 
 def tie(plan: Dataset, other: Dataset, relationship: str) -> None:
@@ -192,7 +198,6 @@ def without_meta(ds: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-
 def identity_registration(patient: SmallPatient, other_frame: str, *, matrix_type: str = "RIGID") -> Dataset:
     """A registration which says that another frame of reference is the study's own."""
     study = patient.study
@@ -217,3 +222,15 @@ def _registration_item(frame_uid: str, matrix_type: str) -> Dataset:
     item.FrameOfReferenceUID = frame_uid
     item.MatrixRegistrationSequence = [steps]
     return item
+
+
+def save_with_dose(folder: Path, **elements: object) -> None:
+    """Write the clean patient with other elements of the dose; None deletes one."""
+    made = patient()
+    assert made.rtdose is not None
+    for keyword, value in elements.items():
+        if value is None:
+            delattr(made.rtdose, keyword)
+        else:
+            setattr(made.rtdose, keyword, value)
+    made.save(folder)

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000MC,
     EncapsulatedPDFStorage,
     ImplicitVRLittleEndian,
-    JPEG2000MC,
     RTImageStorage,
     SecondaryCaptureImageStorage,
 )
@@ -348,7 +348,9 @@ def undeclared_is_listed(chain: Chain, clean: Chain) -> None:
     numbers_of_others("SpinalCord")(chain, clean)
 
 
-@fault("OBJECT_NOT_USED", "contours", measured="16 contours of a number", scope=Scope.STRUCTURE, then=undeclared_is_listed)
+@fault(
+    "OBJECT_NOT_USED", "contours", measured="16 contours of a number", scope=Scope.STRUCTURE, then=undeclared_is_listed
+)
 def contours_without_a_structure(folder: Path) -> None:
     """A structure was deleted and its contours stayed in the file."""
     made = patient()

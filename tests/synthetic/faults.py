@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from tests.synthetic import fault_files, fault_images, fault_structures  # noqa: F401
+from tests.synthetic import (  # noqa: F401
+    fault_contours,
+    fault_courses,
+    fault_dose_grids,
+    fault_doses,
+    fault_files,
+    fault_images,
+    fault_slices,
+    fault_structures,
+)
 from tests.synthetic.registry import FAULTS, ODDITIES, Fault
 
-__all__ = ["FAULTS", "ODDITIES", "Fault"]
+__all__ = ["ELSEWHERE", "FAULTS", "ODDITIES", "Fault"]
+
+_NETWORK = "made by the stages that run networks, which this version does not have"
+_FEATURES = "made by the stage that computes features, which this version does not have"
+_RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
+
+ELSEWHERE: dict[str, str] = {
+    "SEG_OOM": _NETWORK,
+    "SEG_FLIP": _NETWORK,
+    "SEG_WEIGHTS_MISSING": _NETWORK,
+    "SEG_EMPTY": _NETWORK,
+    "RES_SHM": _NETWORK,
+    "RAD_MASK_SMALL": _FEATURES,
+    "RAD_GEOMETRY": _FEATURES,
+    "RES_TRANSIENT": _RUNNER,
+    "RES_DATA": _RUNNER,
+    "RES_MEMORY": _RUNNER,
+    "RES_TIMEOUT": _RUNNER,
+    "STAGE_FAULT": _RUNNER,
+}
+"""Codes without a fault here, and why."""

@@ -78,7 +78,7 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
     chain.findings += _findings(organize)
     for course in chain.manifest.courses:
         inputs = {"organize": organize}
-        for stage in stages or BUILT:
+        for stage in BUILT if stages is None else stages:
             request = StageRequest(
                 stage,
                 COHORT,
