@@ -17,6 +17,9 @@ RIGID_TOLERANCE = 1e-3
 IDENTITY_TOLERANCE_MM = 1e-3
 """A matrix that moves no point of a metre-sized body by more than this is the identity."""
 
+ENDS_MM = (-1000.0, 1000.0)
+"""Of that body along each axis."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -29,7 +32,9 @@ class Link:
     @property
     def is_identity(self) -> bool:
         """Whether both frames hold the same coordinates."""
-        moved = (self.matrix - np.eye(4)) @ np.array([1000.0, 1000.0, 1000.0, 1.0])
+        # the corners of a body: a single point may lie on the axis of a rotation
+        corners = np.array([[x, y, z, 1.0] for x in ENDS_MM for y in ENDS_MM for z in ENDS_MM])
+        moved = (self.matrix - np.eye(4)) @ corners.T
         return bool(np.abs(moved).max() <= IDENTITY_TOLERANCE_MM)
 
 

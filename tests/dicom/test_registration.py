@@ -56,6 +56,17 @@ def test_a_matrix_that_moves_nothing_is_the_identity():
     assert link.is_identity
 
 
+def test_a_rotation_is_no_identity_whatever_point_it_leaves_in_place():
+    """x to y, y to z, z to x leaves (1, 1, 1) and all points on that diagonal where they are."""
+    cycle = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    about_a_corner = TURN.copy()
+    corner = np.array([1000.0, 1000.0, 1000.0])
+    about_a_corner[:3, 3] = corner - TURN[:3, :3] @ corner
+    for matrix in (cycle, about_a_corner):
+        (link,) = parse_registration(registration(item("1.2", matrix))).links
+        assert not link.is_identity
+
+
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 SCALED = np.diag([1.1, 1.0, 1.0, 1.0])
 PERSPECTIVE = np.eye(4) + np.array([[0] * 4] * 3 + [[0.1, 0, 0, 0]])
