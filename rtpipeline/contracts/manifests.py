@@ -158,6 +158,11 @@ class Course(_Model):
         """The image with role `planning`, if the export holds it."""
         return next((i for i in self.images if i.role == "planning"), None)
 
+    @property
+    def is_images_only(self) -> bool:
+        """Whether nothing in it has a use without its images: no structure set, plan or dose."""
+        return not (self.structure_sets or self.plans or self.doses)
+
 
 class Patient(_Model):
     """One patient of the cohort: listed even when nothing of theirs can be used."""

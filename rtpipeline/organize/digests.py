@@ -50,13 +50,14 @@ class ContentHashes:
 
 
 def image_digest(course: Course, contents: dict[str, str]) -> str:
-    """12 hex over the images to prepare. contents: object id -> `ContentHashes.of`."""
+    """12 hex over the images to prepare, and whether there is anything else. contents: object id -> digest."""
     images = [
         [{name: getattr(image, name) for name in IMAGE_FIELDS}, contents[image.image_id]]
         for image in course.images
         if image.prepare
     ]
-    return _digest({"images": images, "demo": course.demo})
+    # whether a refused image ends the course depends on it
+    return _digest({"images": images, "demo": course.demo, "images_only": course.is_images_only})
 
 
 def course_digest(course: Course, contents: dict[str, str]) -> str:

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 def run(context: StageContext) -> StageOutcome:
     """Prepare every image of the course that is to be prepared; refused ones are rows with a finding.
 
-    `data_error` only when the planning image is refused by an error and no other image could be prepared.
+    `data_error` only in a course of nothing but images, when its planning image is refused by an error and no other
+    could be prepared: dose in structures needs no image, and what needs this stage would be left out.
     """
     course = context.course()
     wanted = [image for image in course.images if image.prepare]
@@ -55,10 +56,11 @@ def run(context: StageContext) -> StageOutcome:
     prepared = sum(r.row["status"] == "ok" for r in results)
     counts = {"images": len(results), "prepared": prepared, "refused": len(wanted) - prepared}
     planning = next((r for r in results if r.row["role"] == "planning" and r.row["status"] == "refused"), None)
-    if planning is not None and not prepared and any(f.severity == Severity.ERROR for f in planning.findings):
-        image_id, code = planning.row["image_id"], planning.row["reason"]
-        return StageOutcome("data_error", f"planning image {image_id} refused: {code}", counts)
-    return StageOutcome(counts=counts)
+    if planning is None or prepared:
+        return StageOutcome(counts=counts)
+    reason = f"planning image {planning.row['image_id']} refused: {planning.row['reason']}"
+    is_error = any(f.severity == Severity.ERROR for f in planning.findings)
+    return StageOutcome("data_error" if is_error and course.is_images_only else "done", reason, counts)
 
 
 def course_rows(index: Path, course_id: str) -> list[dict[str, Any]]:

@@ -143,12 +143,27 @@ def test_a_slice_that_vanished_after_organize_is_named_and_filled(cohort: Callab
     assert {f.course_id for f in context.findings} == {made.manifest.courses[0].course_id}
 
 
-def test_a_refused_planning_image_is_a_data_error_with_its_reason(cohort: Callable[..., Cohort]) -> None:
+@pytest.mark.parametrize(
+    ("left_out", "status"),
+    [
+        ((), "done"),
+        (("rtdose",), "done"),
+        (("rtstruct", "rtplan"), "done"),
+        (("rtstruct", "rtplan", "rtdose"), "data_error"),
+    ],
+)
+def test_a_refused_planning_image_ends_a_course_of_images_alone(
+    cohort: Callable[..., Cohort], left_out: tuple[str, ...], status: str
+) -> None:
+    """What needs this stage is left out after a data error, and dose in structures needs no image."""
     patient = small_patient()
     del patient.ct[5:15]
+    for name in left_out:
+        setattr(patient, name, None)
     outcome, context = cohort(patient).prepare()
-    assert outcome.status == "data_error"
-    assert "IMG_MISSING_SLICE" in outcome.reason
+    assert outcome.status == status
+    assert outcome.reason == "planning image ct-01 refused: IMG_MISSING_SLICE"
+    assert [(f.code, f.severity.value) for f in context.findings] == [("IMG_MISSING_SLICE", "E")]
     assert [(r["status"], r["reason"]) for r in read_images(context.out)] == [("refused", "IMG_MISSING_SLICE")]
 
 
