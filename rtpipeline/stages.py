@@ -92,13 +92,13 @@ _TABLE = (
         libraries=("pydicom",), reader=True,
     ),
     Stage(
-        "prepare_images", "course", "image", "rtpipeline.prepare.images:run", 1,
+        "prepare_images", "course", "image", "rtpipeline.prepare.images:run", 2,
         Resources(cpu=1, threads=1, memory_mib=(3072, 6144, 12288), timeout_s=3600, disk_mib=4096),
         config=("images",),
         libraries=("pydicom", "numpy", "SimpleITK"), reader=True,
     ),
     Stage(
-        "prepare_rt", "course", "course", "rtpipeline.prepare.rt:run", 1,
+        "prepare_rt", "course", "course", "rtpipeline.prepare.rt:run", 2,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600, disk_mib=4096),
         config=("manifest",),
         libraries=("pydicom", "numpy", "scipy", "numba"), reader=True,
@@ -118,7 +118,7 @@ _TABLE = (
         libraries=("nnunetv2", "torch", "SimpleITK", "numpy"),
     ),
     Stage(
-        "structures", "course", "course", "rtpipeline.structures.stage:run", 1,
+        "structures", "course", "course", "rtpipeline.structures.stage:run", 2,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_images", "prepare_rt"), uses=("segmentation", "custom_models"),
         config=("structure_names", "custom_structures", "ct_cropping"),

@@ -33,8 +33,7 @@ from rtpipeline.dvh.prescription import (
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.solid import PrismSolid
-from rtpipeline.structures.contours import Contour, read_contours
-from rtpipeline.structures.stage import image_planes
+from rtpipeline.structures.contours import Outline, read_contours
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def run(context: StageContext) -> StageOutcome:
     curves: list[dict[str, Any]] = []
     for structure in ({str(k): v for k, v in row.items()} for row in structures.to_dict("records")):
         drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
-        solid = _solid(drawn, context, structure)
+        solid = _solid(drawn, structure)
         for dose in doses:
             link = _link(dose, structure["structure_set_id"])
             if link is None:
@@ -118,13 +117,8 @@ def _link(dose: CourseDose, structure_set_id: str) -> str | None:
     return None
 
 
-def _solid(drawn: list[Contour] | None, context: StageContext, structure: dict[str, Any]) -> PrismSolid | None:
-    if drawn is None or structure["status"] not in ("ok", "no_volume"):
-        return None
-    image_id = structure["image_id"] if isinstance(structure["image_id"], str) else None
-    planes = image_planes(context.inputs.get("prepare_images"), image_id)
-    thickness_mm = planes.plane_spacing_mm if planes is not None else None
-    return PrismSolid.from_contours(drawn, single_plane_thickness_mm=thickness_mm)
+def _solid(drawn: Outline | None, structure: dict[str, Any]) -> PrismSolid | None:
+    return drawn.solid() if drawn is not None and structure["status"] == "ok" else None
 
 
 class _Prescriber:

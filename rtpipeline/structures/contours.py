@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,37 +11,54 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rtpipeline.geometry.solid import PrismSolid
+
 CONTOUR_SCHEMA = pa.schema(
     [
         pa.field("structure_set_id", pa.string()),
         pa.field("structure_id", pa.string()),
+        pa.field("single_plane_thickness_mm", pa.float64()),
         pa.field("points_xyz_mm", pa.list_(pa.float64())),
     ]
 )
-"""points_xyz_mm: flat x, y, z of the vertices in patient mm."""
+"""single_plane_thickness_mm: what a solid of contours in one plane is as thick as, null where no image says.
+points_xyz_mm: flat x, y, z of the vertices in patient mm."""
 
 Contour = NDArray[np.float64]
 """(n, 3) vertices in patient mm."""
 
 
-def write_contours(path: Path, rows: list[tuple[str, str, list[Contour]]]) -> None:
-    """Write the contours of structures given as (structure_set_id, structure_id, contours)."""
+@dataclass
+class Outline:
+    """Closed contours of a structure, and how thick a solid of a single plane is: all that makes its solid."""
+
+    single_plane_thickness_mm: float | None
+    contours: list[Contour] = field(default_factory=list)
+
+    def solid(self) -> PrismSolid:
+        """The solid that the structures stage measured; raises what `PrismSolid.from_contours` raises."""
+        return PrismSolid.from_contours(self.contours, single_plane_thickness_mm=self.single_plane_thickness_mm)
+
+
+def write_contours(path: Path, rows: list[tuple[str, str, Outline]]) -> None:
+    """Write the outlines of structures given as (structure_set_id, structure_id, outline)."""
     columns: dict[str, list[object]] = {name: [] for name in CONTOUR_SCHEMA.names}
-    for set_id, structure_id, contours in rows:
-        for contour in contours:
+    for set_id, structure_id, outline in rows:
+        for contour in outline.contours:
             columns["structure_set_id"].append(set_id)
             columns["structure_id"].append(structure_id)
+            columns["single_plane_thickness_mm"].append(outline.single_plane_thickness_mm)
             columns["points_xyz_mm"].append(np.ascontiguousarray(contour).ravel())
     pq.write_table(pa.table(columns, schema=CONTOUR_SCHEMA), path, compression="zstd")
 
 
-def read_contours(path: Path) -> dict[tuple[str, str], list[Contour]]:
-    """Contours by (structure_set_id, structure_id), in the order they were written."""
+def read_contours(path: Path) -> dict[tuple[str, str], Outline]:
+    """Outlines by (structure_set_id, structure_id), contours in the order they were written."""
     table = pq.read_table(path).combine_chunks()
-    found: dict[tuple[str, str], list[Contour]] = {}
-    sets, ids = table["structure_set_id"].to_pylist(), table["structure_id"].to_pylist()
-    for set_id, structure_id, points in zip(sets, ids, flat_lists(table["points_xyz_mm"]), strict=True):
-        found.setdefault((set_id, structure_id), []).append(points.reshape(-1, 3))
+    found: dict[tuple[str, str], Outline] = {}
+    sets, ids, thick = (table[n].to_pylist() for n in CONTOUR_SCHEMA.names[:3])
+    for set_id, structure_id, mm, points in zip(sets, ids, thick, flat_lists(table["points_xyz_mm"]), strict=True):
+        found.setdefault((set_id, structure_id), Outline(mm)).contours.append(points.reshape(-1, 3))
     return found
 
 

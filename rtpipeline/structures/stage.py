@@ -16,7 +16,7 @@ from rtpipeline.contracts.manifests import Course, StructureSetRef
 from rtpipeline.contracts.tables import STRUCTURES
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.grid import Grid
-from rtpipeline.structures.contours import Contour, flat_lists, write_contours
+from rtpipeline.structures.contours import Outline, flat_lists, write_contours
 from rtpipeline.structures.measure import Measured, measure
 from rtpipeline.structures.plausibility import Drawn, plausibility_findings
 
@@ -31,7 +31,7 @@ def run(context: StageContext) -> StageOutcome:
     if folder is None or not sets:
         return StageOutcome(status="not_applicable", reason="no structure set")
     rows: list[dict[str, Any]] = []
-    kept: list[tuple[str, str, list[Contour]]] = []
+    kept: list[tuple[str, str, Outline]] = []
     for structure_set in sets:
         images = context.inputs.get("prepare_images")
         planes, voxel = (image_grid(images, structure_set.image_id, name) for name in ("planes", "voxel"))
@@ -43,17 +43,18 @@ def run(context: StageContext) -> StageOutcome:
             seen[roi["roi_number"]] += 1
             drawn = contours.get(roi["roi_number"], [])
             label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
+            # drawn in another frame of reference: prepare_rt has said so, and the image says nothing about it
+            on_image = planes if frame is None or roi["frame_hash"] in (None, frame) else None
             if roi["status"] != "ok":
                 measured = Measured(roi["status"], None, None, ())
-            elif frame is None or roi["frame_hash"] in (None, frame):
-                measured = measure(drawn, planes, label, voxel=voxel)
-            else:  # drawn in another frame of reference: prepare_rt has said so, and the image says nothing about it
-                measured = measure(drawn, None, label)
+            else:
+                measured = measure(drawn, on_image, label, voxel=voxel)
             context.report(*measured.findings)
             row = _row(context, course, structure_set, roi, seen[roi["roi_number"]], measured, len(drawn))
             rows.append(row)
             if measured.solid is not None:
-                kept.append((structure_set.structure_set_id, row["structure_id"], drawn))
+                outline = Outline(on_image.plane_spacing_mm if on_image is not None else None, drawn)
+                kept.append((structure_set.structure_set_id, row["structure_id"], outline))
             if measured.solid is not None and measured.solid.volume_cc:
                 solids.append(Drawn(label, roi["roi_name"], roi["roi_type"] or "", measured.solid))
         context.report(*plausibility_findings(solids))
@@ -64,11 +65,6 @@ def run(context: StageContext) -> StageOutcome:
 
 def _rois_path(folder: Path, structure_set: StructureSetRef) -> Path:
     return folder / "structure_sets" / f"{structure_set.structure_set_id}.rois.parquet"
-
-
-def image_planes(folder: Path | None, image_id: str | None) -> Grid | None:
-    """The original planes of a prepared image; None where there is no image."""
-    return image_grid(folder, image_id, "planes")
 
 
 def image_grid(folder: Path | None, image_id: str | None, name: Literal["planes", "voxel"]) -> Grid | None:

@@ -66,7 +66,7 @@ class Chain:
 
 
 def run_chain(source: Path, work: Path, config: Config | None = None, *, stages: list[str] | None = None) -> Chain:
-    """Organize `source` and run every built course stage, into `work`."""
+    """Organize `source` and run every built course stage, into `work`; each gets what the stage table says, no more."""
     config = config or Config()
     private = work / "private"
     load_or_make_secret(private)
@@ -77,7 +77,7 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
     chain.codes["", "organize"] = code
     chain.findings += _findings(organize)
     for course in chain.manifest.courses:
-        inputs = {"organize": organize}
+        ended: dict[str, Path] = {}
         for stage in BUILT if stages is None else stages:
             request = StageRequest(
                 stage,
@@ -86,12 +86,12 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
                 config,
                 "key",
                 course_id=course.course_id,
-                inputs=dict(inputs),
+                inputs={"organize": organize, **{n: ended[n] for n in STAGES[stage].upstream if n in ended}},
                 sources=(source,),
                 private=private,
             )
             chain.codes[course.course_id, stage] = run_stage(request)
-            inputs[stage] = request.out
+            ended[stage] = request.out
             chain.findings += _findings(request.out)
     return chain
 
