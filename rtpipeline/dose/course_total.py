@@ -3,6 +3,7 @@
 | evidence, of every selected plan | total | dose_basis |
 |---|---|---|
 | one plan | its own dose; no row of its own | |
+| one plan, and fewer fractions delivered by the manifest | plan x delivered / planned | `delivered_fractions` |
 | brachytherapy beside external beams | none: never added physically | |
 | a MULTI_PLAN dose of exactly these plans | that dose | `multi_plan` |
 | manifest: fractions delivered | sum of plan x delivered / planned | `phase_sum`; `delivered_fractions` for a part |
@@ -28,10 +29,11 @@ TotalStatus = Literal["single_plan", "ok", "ambiguous", "partial", "none"]
 class PlanEvidence:
     """What is known of one selected plan.
 
-    concurrent: selected plans that it or they name CONCURRENT. replaces: plans it names PREDECESSOR or ALTERNATIVE.
-    manifest_fractions: delivered by the manifest. recorded_fractions: numbers of the fractions that treatment records
-    show to be delivered whole; doubtful_records: why the records do not count all fractions, '' where they do.
-    targets: ROI numbers of its target levels, with the structure set's id.
+    fractions_planned: of all its fraction groups together. concurrent: selected plans that it or they name CONCURRENT.
+    replaces: plans it names PREDECESSOR or ALTERNATIVE. manifest_fractions: delivered by the manifest.
+    recorded_fractions: numbers of the fractions that treatment records show to be delivered whole; doubtful_records:
+    why the records do not count all fractions, '' where they do. targets: ROI numbers of its target levels, with the
+    structure set's id.
     """
 
     plan_id: str
@@ -75,7 +77,7 @@ def decide_total(plans: Sequence[PlanEvidence], multi_plan: Mapping[str, frozens
     if not plans:
         return CourseTotal("none", "no selected plan")
     if len(plans) == 1 and plans[0].has_dose:
-        return CourseTotal("single_plan")
+        return _single(plans[0])
     if not multi_plan and not any(p.has_dose for p in plans):
         return CourseTotal("none", "no plan has a dose")
     if len({p.brachy for p in plans}) > 1:
@@ -95,6 +97,18 @@ def decide_total(plans: Sequence[PlanEvidence], multi_plan: Mapping[str, frozens
         if found is not None:
             return _checked(plans, found)
     return _ambiguous(plans)
+
+
+def _single(plan: PlanEvidence) -> CourseTotal:
+    """The plan itself; records that end early may have been exported early, but the manifest means what it says."""
+    given = plan.manifest_fractions
+    if given is None or given == plan.fractions_planned:
+        return CourseTotal("single_plan")
+    found = _by_manifest([plan])
+    if found is not None:
+        return _checked([plan], found)
+    reason = f"manifest: {plan.plan_id} {given} of {plan.fractions_planned or '?'} fractions"
+    return CourseTotal("ambiguous", reason, code="COURSE_REPLAN")
 
 
 def _delivered(plans: Sequence[PlanEvidence], delivered: Mapping[str, int], source: str) -> CourseTotal | None:
@@ -156,12 +170,14 @@ def _by_concurrence(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
 def _checked(plans: Sequence[PlanEvidence], total: CourseTotal) -> CourseTotal:
     """The total, unless a part of it has no dose, another dose type or another frame of reference."""
     parts = [p for p in plans if total.weights[p.plan_id] > 0]
+    if not parts:
+        return CourseTotal("none", f"{total.reason}; nothing was delivered")
     without = [p.plan_id for p in parts if not p.has_dose]
     if without:
         return CourseTotal("partial", f"{total.reason}; no dose of {', '.join(without)}", code="COURSE_BOOST")
     if len({p.dose_type for p in parts}) > 1:
         return CourseTotal("partial", f"{total.reason}; dose types differ", code="DOSE_TYPE_EFFECTIVE")
-    if len({p.frame for p in parts}) > 1 or not parts or not parts[0].frame:
+    if len({p.frame for p in parts}) > 1 or not parts[0].frame:
         return CourseTotal("partial", f"{total.reason}; frames of reference differ", code="REG_MISSING")
     return total
 

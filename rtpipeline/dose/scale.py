@@ -21,8 +21,9 @@ HIGH = 3.0
 CENTIGRAY = (70.0, 250.0)
 """Maximum over prescription of a dose that is written in cGy."""
 
-UNSUPPORTED_MAX_GY = 500.0
-"""Without any prescription, an external beam dose above this is taken for cGy: no plan delivers it."""
+IMPOSSIBLE_MAX_GY = 500.0
+"""An external beam dose above this is taken for cGy whatever is prescribed (that may be in cGy too): no plan delivers
+it."""
 
 MIN_FRACTIONS_BY_BEAM_DOSE = 10
 """Beam doses are meant at points of their own and may add up to several times the dose (Monaco: 0.6 to 5 times the
@@ -67,7 +68,7 @@ def check_scale(max_gy: float, plan: Prescribed, *, factor: int = 1) -> ScaleChe
     if level is None:
         level, by_beams = plan.beam_dose_total_gy, True
     if not level:
-        if max_gy > UNSUPPORTED_MAX_GY:
+        if max_gy > IMPOSSIBLE_MAX_GY:
             return ScaleCheck("centigray", f"maximum {max_gy:.1f} without a prescription")
         return ScaleCheck("unknown", "no prescription")
     ratio = max_gy / level
@@ -77,6 +78,8 @@ def check_scale(max_gy: float, plan: Prescribed, *, factor: int = 1) -> ScaleChe
         return ScaleCheck("centigray", measured)
     if factor > 1 and FITS[0] <= ratio / factor <= FITS[1] and ratio > FITS[1]:
         return ScaleCheck("session_total", f"{measured}; fits without the factor {factor}")
+    if max_gy > IMPOSSIBLE_MAX_GY:
+        return ScaleCheck("centigray", measured)
     n = plan.fractions
     enough = n is not None and n >= (MIN_FRACTIONS_BY_BEAM_DOSE if by_beams else 2)
     if ratio < LOW and enough and n is not None and FITS[0] <= ratio * n <= FITS[1]:

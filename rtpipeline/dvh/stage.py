@@ -150,9 +150,9 @@ class _Prescriber:
             )
             target = target or is_target(wanted, levels, self.stated)
             parts.append(plan_prescription(wanted, levels, of_plans, plan_id, self.n_ptv[set_id]))
-        if not dose.facts["whole_course"] or (len(parts) == 1 and not self.several_plans):
-            return (parts[0] if len(parts) == 1 else UNKNOWN), target
         whole_plans = dose.facts["dose_basis"] != "delivered_fractions"
+        if not dose.facts["whole_course"] or (len(parts) == 1 and not self.several_plans and whole_plans):
+            return (parts[0] if len(parts) == 1 else UNKNOWN), target
         name = structure["structure_name"]
         return total_prescription(name, parts, self.stated, whole_plans=whole_plans), target
 

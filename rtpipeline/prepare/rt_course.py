@@ -14,8 +14,17 @@ from rtpipeline.dicom.rtplan import RtPlan
 from rtpipeline.dicom.rtrecord import Delivered, delivered_fractions
 from rtpipeline.dose.accumulate import accumulate
 from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
+from rtpipeline.dose.scale import Prescribed, check_scale
 from rtpipeline.dose.summation import TERMS
-from rtpipeline.prepare.rt_doses import DoseLedger, MadeDose, dose_object, dose_without_plan, grid_of, plan_doses
+from rtpipeline.prepare.rt_doses import (
+    DoseLedger,
+    MadeDose,
+    dose_object,
+    dose_without_plan,
+    grid_of,
+    plan_doses,
+    scale_finding,
+)
 from rtpipeline.prepare.rt_plans import prescribed, scope_of
 
 
@@ -53,18 +62,38 @@ def course_doses(objects: CourseObjects) -> CourseDoses:
     selected = [p for p in objects.course.plans if p.selected and p.plan_id in objects.plans]
     by_plan, without_plan, multi_plan = _sorted_by_plan(objects, {p.plan_id for p in selected}, ledger)
     made: list[MadeDose] = []
+    levels: dict[str, Prescribed] = {}
     for ref in selected:
         plan, ids = objects.plans[ref.plan_id], by_plan.get(ref.plan_id, [])
         own = [dose_object(i, objects.doses[i], _reference_uid(objects, i, ref.plan_id)) for i in ids]
         named = [i for i in ids if objects.uids.get(i) in plan.dose_uids]
         rx = prescribed(plan, ref.plan_id, objects.course.manifest, only_plan=len(selected) == 1)
         made += plan_doses(scope_of(ref.plan_id, plan), own, objects.doses, rx, named, ledger)
+        levels[ref.plan_id] = rx
+    multi_plan = {
+        i: named for i, named in multi_plan.items()
+        if _fits(i, objects.doses[i], [levels.get(n) for n in sorted(named)], ledger)
+    }  # fmt: skip
     total = decide_total(_evidence(objects, selected, made), multi_plan)
     made = _with_total(objects, selected, made, total, multi_plan, ledger)
     for number, rtdose_id in enumerate(without_plan, start=1):
         alone = dose_without_plan(f"dose-{number:02d}", rtdose_id, objects.doses[rtdose_id], ledger)
         made += [alone] if alone is not None else []
     return CourseDoses(made, total, ledger)
+
+
+def _fits(rtdose_id: str, dose: RtDose, plans: Sequence[Prescribed | None], ledger: DoseLedger) -> bool:
+    """Whether a MULTI_PLAN dose can be one of plans with these prescriptions (None: of a plan that is not selected),
+    their sum at most; else it is refused."""
+    stated = [p.rx_gy for p in plans if p is not None and p.rx_gy is not None]
+    level = sum(stated) if len(stated) == len(plans) else None
+    brachy = any(p is not None and p.brachy for p in plans)
+    check = check_scale(dose.max_gy or 0.0, Prescribed(level, None, None, brachy))
+    if check.refused:
+        ledger.refuse([rtdose_id], scale_finding(rtdose_id, check))
+    elif check.verdict == "implausible":
+        ledger.findings.append(finding("COURSE_IMPLAUSIBLE", rtdose_id, check.measured))
+    return not check.refused
 
 
 def _reference_uid(objects: CourseObjects, rtdose_id: str, plan_id: str) -> str | None:
@@ -117,6 +146,15 @@ def _plans_of(objects: CourseObjects, rtdose_id: str, dose: RtDose) -> dict[str,
     return found
 
 
+def _all_fractions(plan: RtPlan) -> int | None:
+    """Planned fractions of all fraction groups together; None when one of them does not state it.
+
+    Two groups of 10 may be 20 days or 10 with both: a count of delivered fractions proves the whole plan only with 20.
+    """
+    stated = [g.fractions_planned for g in plan.fraction_groups]
+    return sum(n for n in stated if n is not None) if stated and None not in stated else None
+
+
 def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequence[MadeDose]) -> list[PlanEvidence]:
     found = []
     ids = {p.plan_id for p in selected}
@@ -144,7 +182,7 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                 brachy=plan.plan_class == "brachy",
                 dose_type=dose.dose_type if dose else "",
                 frame=dose.frame if dose else plan.frame_uid,
-                fractions_planned=plan.fractions_planned,
+                fractions_planned=_all_fractions(plan),
                 groups=len(plan.fraction_groups),
                 manifest_fractions=max(stated) if stated else None,
                 recorded_fractions=fractions.numbers,
@@ -192,7 +230,7 @@ def _with_total(
     if total.status != "ok":
         return made
     parts = [d for d in made if d.dose_id in total.weights and total.weights[d.dose_id] > 0]
-    fractions = [objects.plans[i].fractions_planned for i in total.weights]
+    fractions = [_all_fractions(objects.plans[i]) for i in total.weights]
     if total.rtdose_id:
         dose = objects.doses[total.rtdose_id]
         volume, dose_type, frame = grid_of(dose), dose.dose_type, dose.frame_uid

@@ -101,6 +101,9 @@ def plan_doses(
                 _verify(chosen, composition, doses, ledger)
         if chosen is not None:
             made.append(chosen)
+    left = [d.rtdose_id for d in objects if d.rtdose_id not in ledger.fates]
+    if left:
+        ledger.refuse(left, finding("DOSE_NOT_USED", f"{scope.plan_id} {', '.join(left)}", "the plan names another"))
     return made
 
 
@@ -129,9 +132,7 @@ def _make(
     volume = accumulate([grid_of(doses[i]) for i in ids]).scaled(composition.factor)
     check = check_scale(volume.max_gy or 0.0, prescription, factor=composition.factor)
     if check.refused:
-        code = "DOSE_UNITS" if check.verdict == "centigray" else "DOSE_SUMMATION_FRACTION"
-        expected = "values in Gy that fit the prescription" if code == "DOSE_UNITS" else "the whole delivery"
-        ledger.refuse(ids, finding(code, f"{scope.plan_id} {', '.join(ids)}", check.measured, expected=expected))
+        ledger.refuse(ids, scale_finding(f"{scope.plan_id} {', '.join(ids)}", check))
         return None
     if check.verdict == "implausible":
         expected = "a maximum between 0.7 and 3 times the prescription"
@@ -158,6 +159,13 @@ def _make(
         scale=check,
         parts=dict.fromkeys(ids, float(composition.factor)),
     )
+
+
+def scale_finding(name: str, check: ScaleCheck) -> Finding:
+    """Why a dose whose values do not fit is refused."""
+    if check.verdict == "centigray":
+        return finding("DOSE_UNITS", name, check.measured, expected="values in Gy that fit the prescription")
+    return finding("DOSE_SUMMATION_FRACTION", name, check.measured, expected="the whole delivery")
 
 
 def _are_copies(doses: Sequence[RtDose]) -> bool:
@@ -196,6 +204,9 @@ def _verify(chosen: MadeDose, other: Composition, doses: Mapping[str, RtDose], l
         ledger.set(rtdose_id, "verifies", chosen.dose_id)
 
 
+NOTHING_PRESCRIBED = Prescribed(None, None, None, brachy=False)
+"""What a dose without its plan is compared with. It may be of brachytherapy; but then only the plan could say so."""
+
 WITHOUT_PLAN: dict[str, tuple[str, str]] = {
     "PLAN": ("plan", "ok"),
     "MULTI_PLAN": ("multi_plan", "ok"),
@@ -212,6 +223,10 @@ def dose_without_plan(dose_id: str, rtdose_id: str, dose: RtDose, ledger: DoseLe
         severity = "I" if term in TERMS and TERMS[term].scope == "none" else "E"
         measured = f"DoseSummationType {term or 'missing'} without its plan"
         ledger.refuse([rtdose_id], finding(code, rtdose_id, measured, severity=severity))
+        return None
+    check = check_scale(dose.max_gy or 0.0, NOTHING_PRESCRIBED)
+    if check.refused:
+        ledger.refuse([rtdose_id], scale_finding(rtdose_id, check))
         return None
     basis, status = WITHOUT_PLAN[term]
     measured = f"{term} dose, " + ("its plan is missing" if dose.plans else "no plan referenced")

@@ -56,6 +56,23 @@ WEIGHED = {
 }
 
 
+def test_a_single_plan_is_the_course_unless_the_manifest_says_how_much_was_given():
+    assert decide_total([FIRST], {}).status == "single_plan"
+    assert decide_total([replace(FIRST, manifest_fractions=25)], {}).status == "single_plan"
+    assert decide_total([replace(FIRST, recorded_fractions=numbers(12))], {}).status == "single_plan"
+    stopped = decide_total([replace(FIRST, manifest_fractions=12)], {})
+    assert (stopped.status, stopped.basis, stopped.weights) == ("ok", "delivered_fractions", {A: 12 / 25})
+    assert decide_total([replace(FIRST, manifest_fractions=0)], {}).status == "none"
+    assert decide_total([replace(FIRST, manifest_fractions=26)], {}).status == "ambiguous"
+
+
+@pytest.mark.parametrize("given", [0, 10, 20])
+def test_of_two_fraction_groups_of_ten_only_none_or_all_twenty_can_be_counted(given):
+    two_groups = plan(A, 20, groups=2, manifest_fractions=given)
+    found = decide_total([two_groups, replace(BOOST, manifest_fractions=8)], {})
+    assert found.status == ("ambiguous" if given == 10 else "ok")
+
+
 @pytest.mark.parametrize("case", WEIGHED)
 def test_evidence_of_every_plan_gives_a_total(case):
     plans, basis, weights = WEIGHED[case]

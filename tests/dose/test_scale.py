@@ -27,6 +27,7 @@ CASES = {
     "no prescription, centigray against beam doses": (5300.0, plan(None, 25, 50.0), 1, "centigray"),
     "nothing known": (53.0, plan(None, None, None), 1, "unknown"),
     "nothing known, 5300": (5300.0, plan(None, None, None), 1, "centigray"),
+    "centigray beside a prescription in centigray": (5300.0, plan(5000.0), 1, "centigray"),
     "fractions unknown": (2.12, plan(50.0, None), 1, "implausible"),
     "brachytherapy, next to a source": (2043.0, plan(16.0, 1, 16.0, True), 1, "unknown"),
     "session, multiplied": (53.0, plan(), 25, "fits"),

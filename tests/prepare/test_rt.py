@@ -328,12 +328,39 @@ def test_a_dose_that_is_refused_has_its_code_and_no_row(patient, export, case):
     assert found.outcome.status == "done"
 
 
-def test_a_dose_in_cgy_that_the_manifest_confirms_is_used(patient, export, tmp_path):
-    """A prescription in the user's manifest comes before the plan's: 5000 there makes 5300 plausible."""
+def test_a_dose_in_cgy_is_refused_also_where_the_prescription_is_in_cgy_too(patient, export, tmp_path):
+    """5000 in the manifest fits 5300 and makes neither of them Gy."""
     patient.rtdose = dose(patient, 100.0, grid_scaling_gy="0.0001")
     config = manifest(tmp_path, (str(patient.rtplan.SOPInstanceUID), {"rx_gy": 5000}))
     found = export(patient, config)
-    assert found.doses["plan-01"]["scale_check"] == "fits"
+    assert found.doses == {}
+    assert found.finding("DOSE_UNITS").severity == "E"
+
+
+def test_a_dose_that_fits_the_manifest_and_not_the_plan_is_used(patient, export, tmp_path):
+    """A prescription in the user's manifest comes before the plan's."""
+    patient.rtdose = dose(patient, 0.04)
+    config = manifest(tmp_path, (str(patient.rtplan.SOPInstanceUID), {"rx_gy": 2}))
+    assert export(patient, config).doses["plan-01"]["scale_check"] == "fits"
+
+
+def test_a_dose_in_cgy_without_its_plan_is_refused(patient, export):
+    patient.rtdose = dose(patient, 100.0, grid_scaling_gy="0.0001")
+    patient.rtplan = None
+    found = export(patient)
+    assert found.doses == {}
+    assert found.codes == {"DOSE_UNITS": 1}
+
+
+def test_a_multi_plan_dose_that_fits_no_sum_of_prescriptions_is_no_total(patient, export, tmp_path):
+    plan, second = second_phase(patient)
+    both = dose(patient, 130.0, summation="MULTI_PLAN", grid_scaling_gy="0.0001")
+    both.ReferencedRTPlanSequence.append(reference_to(plan))
+    patient.extra = [plan, second, both]
+    found = export(patient)
+    assert set(found.doses) == {"plan-01", "plan-02"}
+    assert {d["dose_status"] for d in found.doses.values()} == {"ambiguous"}
+    assert found.codes == {"DOSE_UNITS": 1, "COURSE_REPLAN": 1}
 
 
 def test_parts_on_different_grids_are_added_on_their_union(patient, export):
@@ -451,6 +478,34 @@ def test_delivered_fractions_of_the_manifest_give_the_total(patient, export, tmp
     check_total(found, patient, (12 / 25, 1.0), "delivered_fractions")
     assert found.findings == []
     assert found.doses["plan-01"]["dose_status"] == "ok"
+
+
+def test_a_single_plan_that_was_stopped_has_a_total_of_what_was_given(patient, export, tmp_path):
+    config = manifest(tmp_path, (str(patient.rtplan.SOPInstanceUID), {"fractions_delivered": 10}))
+    found = export(patient, config)
+    assert {i: (d["dose_basis"], d["whole_course"]) for i, d in found.doses.items()} == {
+        "plan-01": ("plan", False),
+        "total": ("delivered_fractions", True),
+    }
+    assert found.doses["total"]["max_gy"] == pytest.approx(0.4 * found.doses["plan-01"]["max_gy"], rel=1e-12)
+
+
+def test_fractions_of_two_groups_are_counted_together(patient, export, tmp_path):
+    """10 of two groups of 10 fractions each is no whole plan."""
+    second = Dataset()
+    second.update(patient.rtplan.FractionGroupSequence[0])
+    second.FractionGroupNumber = 2
+    patient.rtplan.FractionGroupSequence.append(second)
+    for group in patient.rtplan.FractionGroupSequence:
+        group.NumberOfFractionsPlanned = 10
+    plan, boost = second_phase(patient)
+    patient.extra = [plan, boost]
+    config = manifest(
+        tmp_path,
+        (str(patient.rtplan.SOPInstanceUID), {"fractions_delivered": 10}),
+        (str(plan.SOPInstanceUID), {"fractions_delivered": 8}),
+    )
+    assert export(patient, config).json("course_total")["status"] == "ambiguous"
 
 
 def test_a_prescription_of_the_whole_course_judges_no_single_plan(patient, export, tmp_path):
@@ -591,6 +646,16 @@ def test_beams_without_their_plan_cannot_be_proved_complete(patient, export):
     found = export(patient)
     assert found.doses == {}
     assert found.codes == {"DOSE_SUMMATION_BEAM": 2}
+
+
+def test_a_plan_dose_beside_the_one_that_the_plan_names_is_listed(patient, export):
+    other = dose(patient, 0.9)
+    patient.rtplan.ReferencedDoseSequence = [reference_to(patient.rtdose)]
+    patient.extra = [other]
+    found = export(patient)
+    assert found.doses["plan-01"]["max_gy"] == pytest.approx(patient.dose.on(patient.dose_grid).max(), abs=1e-5)
+    assert sorted(f["role"] for f in found.json("dose_objects")) == ["listed", "used"]
+    assert found.finding("DOSE_NOT_USED").measured == "the plan names another"
 
 
 def test_a_plan_that_names_its_dose_links_it_too(patient, export):
