@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from rtpipeline.dicom.scan_findings import (
     file_subject,
     source_subject,
 )
-from rtpipeline.dicom.sources import FileEntry, locate
+from rtpipeline.dicom.sources import TRANSIENT_ERRNOS, FileEntry, locate
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import OutOfMemoryError, TransientError
 
@@ -31,10 +30,6 @@ ZIP_PART_MEMBERS = 512
 """Members of a zip that one task reads at least; a zip can be entered anywhere, a tar only read through."""
 ZIP_PARTS = 32
 """Tasks at most for one zip, since each of them reads its directory."""
-
-_TRANSIENT = frozenset(
-    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def read_task(task: ScanTask) -> ScanBatch:
         except MemoryError as error:
             raise OutOfMemoryError("Memory ran out while DICOM headers were read; run with fewer workers.") from error
         except OSError as error:
-            if error.errno in _TRANSIENT:
+            if error.errno in TRANSIENT_ERRNOS:
                 raise TransientError(f"The storage failed while DICOM headers were read ({error.strerror}).") from error
             batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be read: {type(error).__name__}"] += 1
         if task.part is None or not task.part.start:

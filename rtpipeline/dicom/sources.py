@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -9,8 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtpipeline.errors import TransientError
+
 SYSTEM_FOLDERS = frozenset({".snapshot", ".zfs", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trash"})
 """Snapshots and bins of storage systems: they repeat the data beside them, so they are counted and not entered."""
+
+TRANSIENT_ERRNOS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+)
+"""Failures of the storage or of this process, that say nothing about the file."""
 
 _ESCAPED_BYTE = re.compile(r"\\udc([89a-f][0-9a-f])")
 
@@ -68,6 +76,10 @@ def walk(sources: Sequence[Path], *, ignore: Sequence[Path] = (), met: Walk | No
     sources: folders or single files (an archive, say).
     ignore: folders that are left out, such as an output store inside the input.
     met: receives what could not be listed.
+
+    Raises
+    ------
+    TransientError: the storage failed.
     """
     met = met if met is not None else Walk()
     left_out = {path.resolve() for path in ignore}
@@ -76,36 +88,59 @@ def walk(sources: Sequence[Path], *, ignore: Sequence[Path] = (), met: Walk | No
             status = source.stat()
             yield FileEntry(number, stored_name(source.name), status.st_size, status.st_mtime_ns)
             continue
-        yield from _below(number, source, "", left_out, set(), met)
+        yield from _below(number, source, left_out, met)
 
 
-def _below(
-    number: int, folder: Path, prefix: str, left_out: set[Path], entered: set[tuple[int, int]], met: Walk
-) -> Iterator[FileEntry]:
-    # an explicit stack would bound the depth as well, but paths are limited to 4096 bytes by the kernel already
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered or (left_out and folder.resolve() in left_out):
-            return
-        entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
-        met.unreadable.append((number, stored_name(prefix), type(error).__name__))
-        return
-    for entry in entries:
-        path = prefix + entry.name
+def _below(number: int, source: Path, left_out: set[Path], met: Walk) -> Iterator[FileEntry]:
+    entered: set[tuple[int, int]] = set()
+    # a stack and no recursion: the kernel allows folders nested deeper than Python's calls
+    stack = [iter(_entries(number, source, "", left_out, entered, met))]
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+            continue
+        path, entry = found
         try:
             if entry.is_dir():
                 if entry.name in SYSTEM_FOLDERS:
                     met.system_folders[number] = met.system_folders.get(number, 0) + 1
                 else:
-                    yield from _below(number, folder / entry.name, path + "/", left_out, entered, met)
+                    stack.append(iter(_entries(number, Path(entry.path), path + "/", left_out, entered, met)))
             elif entry.is_file():
                 status = entry.stat()
                 yield FileEntry(number, stored_name(path), status.st_size, status.st_mtime_ns)
-        except (PermissionError, FileNotFoundError) as error:
-            met.unreadable.append((number, stored_name(path), type(error).__name__))
+        except OSError as error:
+            met.unreadable.append((number, stored_name(path), _name_of(error)))
+
+
+def _entries(
+    number: int, folder: Path, prefix: str, left_out: set[Path], entered: set[tuple[int, int]], met: Walk
+) -> list[tuple[str, os.DirEntry[str]]]:
+    """Path below the source and entry of all that one folder holds, by name; none of a folder entered before."""
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in entered or (left_out and folder.resolve() in left_out):
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as found:
+            return [(prefix + entry.name, entry) for entry in sorted(found, key=lambda entry: entry.name)]
+    except OSError as error:
+        met.unreadable.append((number, stored_name(prefix), _name_of(error)))
+        return []
+
+
+def _name_of(error: OSError) -> str:
+    """What went wrong, without the path that the message holds.
+
+    Raises
+    ------
+    TransientError: the storage failed; what lies there is not known and may be read next time.
+    """
+    if error.errno in TRANSIENT_ERRNOS:
+        raise TransientError(f"The storage failed while the input was listed ({error.strerror}).") from error
+    kind = type(error).__name__
+    return errno.errorcode.get(error.errno or 0, kind) if kind == "OSError" else kind
 
 
 def listing(sources: Sequence[Path], *, ignore: Sequence[Path] = ()) -> list[tuple[int, str, int, int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from rtpipeline.dicom.sources import Walk, listing, listing_digest, locate, stored_name, walk
+from rtpipeline.errors import TransientError
 from tests.dicom.dicom_files import put
 
 
@@ -83,3 +85,43 @@ def test_the_listing_ignores_what_the_scan_ignores(tmp_path: Path) -> None:
     put(tmp_path, {"out/table": b"1"})
     assert listing_digest([tmp_path], ignore=[tmp_path / "out"]) == before
     assert [row[1] for row in listing([tmp_path])] == ["a", "out/table"]
+
+
+def test_a_link_to_itself_is_told_and_costs_nothing_else(tmp_path: Path) -> None:
+    put(tmp_path, {"file": b""})
+    (tmp_path / "again").symlink_to("again")
+    met = Walk()
+    assert [entry.path for entry in walk([tmp_path], met=met)] == ["file"]
+    assert met.unreadable == [(0, "again", "ELOOP")]
+
+
+@pytest.mark.parametrize(("depth", "told"), [(1200, []), (2300, ["ENAMETOOLONG"])])
+def test_folders_deeper_than_calls_or_path_names_allow_are_walked_or_told(
+    depth: int, told: list[str], tmp_path: Path
+) -> None:
+    put(tmp_path, {"z": b""})
+    above = os.open(tmp_path, os.O_RDONLY)
+    opened = [above]
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=above)
+        above = os.open("d", os.O_RDONLY, dir_fd=above)
+        opened.append(above)
+        os.close(opened.pop(0))
+    os.close(opened.pop())
+    met = Walk()
+    assert [entry.path for entry in walk([tmp_path], met=met)] == ["z"]
+    assert [error for _, _, error in met.unreadable] == told
+
+
+def test_storage_that_fails_is_tried_again_and_never_counts_as_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, {"patient/a": b""})
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(TransientError) as told:
+        list(walk([tmp_path]))
+    assert str(tmp_path) not in str(told.value)
