@@ -197,6 +197,13 @@ def test_a_zip_member_with_an_absurd_ratio_is_not_opened(tmp_path: Path, monkeyp
     assert refusals.refused == {"more than 50 times its packed size": 1}
 
 
+def test_a_zip_member_of_a_method_that_unpacks_without_limit_is_refused(tmp_path: Path) -> None:
+    """zipfile asks bzip2 for all that 4 kB hold: 45 MB for each 40 bytes of zeros, whatever size is stated."""
+    found, refusals = read(tmp_path, as_zip({"bomb": bytes(1000)}, zipfile.ZIP_BZIP2))
+    assert found == {}
+    assert refusals.refused == {"compression method 12": 1}
+
+
 def test_an_empty_phantom_is_no_bomb(tmp_path: Path) -> None:
     """503 slices of water compress 5,000-fold in a public set: ratios count above 1 GiB only."""
     data = lzma.compress(as_tar({"slice": bytes(50_000_000)}))
