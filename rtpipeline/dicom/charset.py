@@ -56,6 +56,7 @@ class Charset:
             warnings.simplefilter("always")
             try:
                 text, decoded = decode_bytes(value, encodings, PN_DELIMS if is_name else TEXT_VR_DELIMS), True
+                text.encode("utf-8")  # pydicom takes any codec of Python, and some of them make half characters
             except (LookupError, ValueError):  # UnicodeError is a ValueError
                 text, decoded = value.decode("latin-1"), False
         if caught or not decoded:

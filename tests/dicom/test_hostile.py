@@ -96,6 +96,22 @@ def test_random_bytes_are_refused(data: bytes, preamble: bool) -> None:
     assert header.row is None or header.row["has_preamble"]
 
 
+@pytest.mark.parametrize(("codec", "name"), [("unicode_escape", rb"\ud800"), ("raw_unicode_escape", rb"\ud800")])
+def test_a_codec_that_makes_half_characters_does_not_stop_the_index(codec: str, name: bytes) -> None:
+    ds = ct_slice()
+    ds.PatientName = "x" * 12
+    ds.SpecificCharacterSet = codec
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = part10(ds)
+    assert data.count(b"x" * 12) == 1
+    header = read_header(Window.of_bytes(data.replace(b"x" * 12, (name + b"\xe4").ljust(12, b"x"))))
+    assert header.row is not None
+    row = {**header.row, "source": 0, "path": "x", "member": "", "mtime_ns": 0}
+    assert record_batch([row]).num_rows == 1
+    assert "TEXT_CHARSET" in [problem.code for problem in header.problems]
+
+
 @pytest.mark.parametrize("extra", [0, 1, 2, 27])
 def test_an_rle_segment_longer_than_its_frame_is_no_panic(extra: int) -> None:
     """pylibjpeg-rle panics in Rust there: a BaseException, which no `except Exception` stops."""
