@@ -53,6 +53,9 @@ def handle(args: argparse.Namespace) -> int:
     """Compute and show the rows."""
     if args.out is not None and args.out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out {args.out}: need a name that ends with .parquet or .csv.")
+    from rtpipeline.execution.environment import limit_threads
+
+    limit_threads(1)  # as the stage does: the last bits of a sum follow the number of threads
     from rtpipeline.dvh.loose import LooseSettings, loose_rows
 
     given = {name: getattr(args, name) for name in ("d_pct", "d_cc", "v_gy") if getattr(args, name) is not None}

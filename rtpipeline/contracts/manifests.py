@@ -212,6 +212,10 @@ FINAL_STATUSES: tuple[StageStatus, ...] = ("done", "partial", "not_applicable", 
 """Not computed again by `run`. `retry` computes `partial` again; a `fault` is tried again by every run."""
 
 
+UNUSABLE_STATUSES: tuple[StageStatus, ...] = ("fault", "data_error")
+"""Hard dependants are omitted, as behind a failed pod; what merely does not apply is no obstacle to them."""
+
+
 class Upstream(_Model):
     """How an upstream stage stood when this one ran."""
 

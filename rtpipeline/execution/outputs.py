@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtpipeline.contracts.manifests import FINAL_STATUSES, Upstream
+from rtpipeline.contracts.manifests import FINAL_STATUSES, UNUSABLE_STATUSES, Upstream
 
 ABSENT = Upstream(key=None, status="absent", output_digest=None)
 FAILED_STATUSES = frozenset({"data_error", "fault", "partial", "failed", "timeout"})
@@ -33,8 +33,8 @@ class Output:
 
     @property
     def is_usable(self) -> bool:
-        """Whether dependants may read it: a stage that failed through a fault of ours may have left half of it."""
-        return self.status != "fault"
+        """Whether hard dependants may run on it."""
+        return self.status not in UNUSABLE_STATUSES
 
     @property
     def is_final(self) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from rtpipeline import __version__
 from rtpipeline.config import Config
 from rtpipeline.contracts.findings import finding
-from rtpipeline.contracts.manifests import StageRecord, Upstream
+from rtpipeline.contracts.manifests import UNUSABLE_STATUSES, StageRecord, Upstream
 from rtpipeline.errors import DataError, ExitCode, OutOfMemoryError, TransientError, UsageError
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import stage_threads
@@ -165,11 +165,11 @@ def _known_stage(request: StageRequest) -> Stage:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Whether a stage may read an upstream folder: one left by a fault of ours may hold half of its output."""
+    """Whether a stage may read an upstream folder: one that ended in an error may hold half of its output."""
     if not folder.is_dir():
         return False
     record = StageRecord.load(folder)
-    return record is None or record.status != "fault"
+    return record is None or record.status not in UNUSABLE_STATUSES
 
 
 def _outcome(stage: Stage, context: StageContext) -> StageOutcome:

@@ -80,14 +80,26 @@ def test_without_a_hard_dependency_a_stage_is_omitted_with_the_reason(toys):
     assert summary.courses == {"total": 2, "done": 1, "failed": 1, "not_reached": 0}
 
 
-@pytest.mark.parametrize("ending", ["data", "data_error", "not_applicable", "not_run"])
-def test_structures_run_although_the_course_has_no_usable_image(toys, ending):
+@pytest.mark.parametrize("ending", ["not_applicable", "not_run"])
+def test_structures_run_although_the_course_has_no_image(toys, ending):
     toys.behave(p1__prepare_images=[ending])
     summary = toys.run()
     statuses = toys.statuses(summary, "p1-c01")
-    assert statuses.pop("prepare_images") == ("data_error" if ending == "data" else ending)
+    assert statuses.pop("prepare_images") == ending
     assert set(statuses.values()) == {"done"}
-    assert summary.exit_code == (ExitCode.SOME_COURSES_FAILED if ending.startswith("data") else ExitCode.DONE)
+    assert summary.exit_code == ExitCode.DONE
+
+
+@pytest.mark.parametrize("ending", ["data", "data_error"])
+def test_behind_a_data_error_hard_dependants_are_omitted_and_the_other_courses_go_on(toys, ending):
+    toys.behave(p1__prepare_images=[ending])
+    summary = toys.run()
+    statuses = toys.statuses(summary, "p1-c01")
+    assert statuses["prepare_images"] == "data_error"
+    assert {statuses[name] for name in ("structures", "dvh", "radiomics")} == {"omitted"}
+    assert statuses["prepare_rt"] == "done"
+    assert toys.statuses(summary, "p2-c01") == DONE
+    assert summary.exit_code == ExitCode.SOME_COURSES_FAILED
 
 
 def test_a_killed_stage_is_tried_again_one_rung_up_the_memory_ladder(toys):
@@ -210,7 +222,7 @@ def test_a_server_that_is_killed_costs_one_attempt(toys, shared_servers):
 
 
 def test_nothing_outside_private_holds_the_text_of_an_error_or_a_path_of_the_export(toys):
-    toys.behave(p1__dvh=["fault"], p1__prepare_rt=["data"])
+    toys.behave(p1__dvh=["fault"], p2__prepare_rt=["data"])
     toys.run()
     for path in toys.folder.root.rglob("*"):
         if path.is_file() and "private" not in path.relative_to(toys.folder.root).parts:
