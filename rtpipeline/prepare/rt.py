@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,8 +59,9 @@ def run(context: StageContext) -> StageOutcome:
     inputs = rt_inputs(context, course)
     if not inputs.rows:
         return StageOutcome(status="not_applicable", reason="no RT objects")
-    structures = _structure_sets(context, inputs)
+    structures, drawn = _structure_sets(context, inputs)
     objects = _parse(context, inputs, structures)
+    _report_frames(context, inputs, objects, drawn)
     _write_plans(context, inputs, objects)
     decided = course_doses(objects)
     context.report(*decided.ledger.findings)
@@ -76,23 +78,32 @@ def run(context: StageContext) -> StageOutcome:
     )
 
 
-def _structure_sets(context: StageContext, inputs: RtInputs) -> dict[str, frozenset[str]]:
-    """Write every structure set; gives the frames of reference of each one's contours (original UIDs)."""
-    course = inputs.course
-    images = {i.image_id: i for i in course.images}
-    refs = {s.structure_set_id: s for s in course.structure_sets}
-    registered = bool(inputs.of("reg"))
-    frames = {}
+def _structure_sets(
+    context: StageContext, inputs: RtInputs
+) -> tuple[dict[str, frozenset[str]], dict[str, Counter[str]]]:
+    """Write every structure set; gives the frames of reference of each one's contours (original UIDs), and how many
+    drawn structures name each."""
+    frames, drawn = {}, {}
     for set_id, data_set in open_objects(context, inputs.of("rtstruct")):
         parsed = _readable(context, parse_rtstruct, data_set, set_id)
         if parsed is None:
             continue
         context.report(*parsed.findings)
-        image = images.get(refs[set_id].image_id or "") if set_id in refs else None
-        context.report(*frame_findings(set_id, parsed, image.frame_hash if image else None, inputs.hash_of, registered))
         write_structure_set(context.out / "structure_sets", set_id, parsed, inputs.hash_of)
         frames[set_id] = _frames(parsed)
-    return frames
+        drawn[set_id] = Counter(r.frame_uid for r in parsed.rois if r.n_closed and r.frame_uid)
+    return frames, drawn
+
+
+def _report_frames(
+    context: StageContext, inputs: RtInputs, objects: CourseObjects, drawn: Mapping[str, Counter[str]]
+) -> None:
+    """SS_FOR_MISMATCH of every set that is bound to an image."""
+    image_frames = {i.image_id: i.frame_hash for i in inputs.course.images}
+    for ref in inputs.course.structure_sets:
+        frame, counts = image_frames.get(ref.image_id or ""), drawn.get(ref.structure_set_id)
+        if frame and counts:
+            context.report(*frame_findings(ref.structure_set_id, counts, frame, inputs.hash_of, objects.links))
 
 
 def _readable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rtpipeline.contracts.findings import Finding, finding
+from rtpipeline.dicom.registration import Link
 from rtpipeline.dicom.rtstruct import Contour, Roi, StructureSet
 
 POINTS = pa.list_(pa.float64())
@@ -99,20 +100,40 @@ def _roi_rows(rois: Sequence[Roi], hash_of: Callable[[str], str | None]) -> list
 
 
 def frame_findings(
-    set_id: str, structures: StructureSet, image_frame: str | None, hash_of: Callable[[str], str | None], linked: bool
+    set_id: str,
+    drawn: Mapping[str, int],
+    image_frame: str,
+    hash_of: Callable[[str], str | None],
+    links: Sequence[Link],
 ) -> list[Finding]:
     """SS_FOR_MISMATCH when drawn structures lie in another frame of reference than their image.
 
     Parameters
     ----------
-    image_frame: hash of the image's frame of reference; None without image.
-    linked: a registration ties the image's frame to others.
+    drawn: frame of reference (original UID) to the number of drawn structures that name it.
+    image_frame: hash of the image's frame of reference.
+    links: what registrations tie; only one that is the identity lets structures be used in the other frame.
     """
-    drawn = [r for r in structures.rois if r.n_closed and r.frame_uid]
-    elsewhere = [r for r in drawn if image_frame and hash_of(r.frame_uid) != image_frame]
+    elsewhere = {uid for uid in drawn if hash_of(uid) != image_frame}
     if not elsewhere:
         return []
-    measured = f"{len(elsewhere)} of {len(drawn)} structures in another frame of reference than the image"
-    if linked:
-        return [finding("SS_FOR_MISMATCH", set_id, f"{measured}; a registration links them", severity="W")]
+    tied = _tied(image_frame, links, hash_of)
+    same = _tied(image_frame, [link for link in links if link.is_identity], hash_of)
+    count = sum(drawn[uid] for uid in elsewhere)
+    measured = f"{count} of {sum(drawn.values())} structures in another frame of reference than the image"
+    if elsewhere <= same:
+        told = f"{measured}; a registration says that both are the same"
+        return [
+            finding(
+                "SS_FOR_MISMATCH", set_id, told, severity="W", action="taken as one frame of reference for the dose"
+            )
+        ]
+    if elsewhere <= tied:
+        measured = f"{measured}; a registration that is no identity is not applied"
     return [finding("SS_FOR_MISMATCH", set_id, measured)]
+
+
+def _tied(frame: str, links: Sequence[Link], hash_of: Callable[[str], str | None]) -> set[str]:
+    """Frames of reference (original UIDs) that a link ties to the one with this hash."""
+    pairs = [(link.from_uid, link.to_uid) for link in links]
+    return {uid for pair in pairs if frame in map(hash_of, pair) for uid in pair}

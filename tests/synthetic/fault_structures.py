@@ -86,7 +86,13 @@ def contours_in_another_frame(folder: Path) -> None:
     made.save(folder)
 
 
-@fault("SS_FOR_MISMATCH", "registered", measured="a registration links them", severity=W, then=same_numbers)
+@fault(
+    "SS_FOR_MISMATCH",
+    "registered",
+    measured="a registration says that both are the same",
+    severity=W,
+    then=same_numbers,
+)
 def contours_in_a_registered_frame(folder: Path) -> None:
     """The scans were taken in one session on one couch, and a registration says that their frames are the same."""
     made = patient()
@@ -94,6 +100,32 @@ def contours_in_a_registered_frame(folder: Path) -> None:
     for item in made.rtstruct.StructureSetROISequence:  # type: ignore[union-attr]
         item.ReferencedFrameOfReferenceUID = other
     made.extra.append(identity_registration(made, other))
+    made.save(folder)
+
+
+@fault("SS_FOR_MISMATCH", "other registration", measured="4 of 4 structures in another frame", severity=E, then=no_dose,
+       also=("DOSE_FOR_MISMATCH",))  # fmt: skip
+def contours_in_a_frame_that_no_registration_names(folder: Path) -> None:
+    """There is a registration, but of two other scans."""
+    made = patient()
+    for item in made.rtstruct.StructureSetROISequence:  # type: ignore[union-attr]
+        item.ReferencedFrameOfReferenceUID = made.study.uids("another frame")
+    made.extra.append(identity_registration(made, made.study.uids("a third frame")))
+    made.save(folder)
+
+
+@fault("SS_FOR_MISMATCH", "moved", measured="a registration that is no identity is not applied", severity=E,
+       then=no_dose, also=("DOSE_FOR_MISMATCH",))  # fmt: skip
+def contours_in_a_frame_that_was_moved(folder: Path) -> None:
+    """The scans were registered by a shift; contours are not carried over."""
+    made = patient()
+    other = made.study.uids("another frame")
+    for item in made.rtstruct.StructureSetROISequence:  # type: ignore[union-attr]
+        item.ReferencedFrameOfReferenceUID = other
+    registration = identity_registration(made, other)
+    (step,) = registration.RegistrationSequence[1].MatrixRegistrationSequence[0].MatrixSequence
+    step.FrameOfReferenceTransformationMatrix[3] = "7"
+    made.extra.append(registration)
     made.save(folder)
 
 
