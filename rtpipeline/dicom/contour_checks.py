@@ -42,18 +42,32 @@ def quality(points_xyz_mm: Array) -> ContourQuality:
 
 
 def repeated(polygons: list[Array]) -> set[int]:
-    """Indices of polygons whose points were all given before, in the same order or backwards.
+    """Indices of polygons that were given before, from whatever vertex on, in either direction, closed or not.
 
     By the even-odd rule a contour that is written twice would erase itself.
     """
-    seen: set[bytes] = set()
-    copies = set()
+    alike: dict[bytes, list[int]] = {}
     for index, points in enumerate(polygons):
-        forward, backward = points.tobytes(), np.ascontiguousarray(points[::-1]).tobytes()
-        if forward in seen or backward in seen:
-            copies.add(index)
-        seen.add(forward)
+        alike.setdefault(points.min(axis=0).tobytes() + points.max(axis=0).tobytes(), []).append(index)
+    copies = set()
+    for indices in alike.values():
+        seen: set[bytes] = set()
+        for index in indices if len(indices) > 1 else ():
+            form = min(_from_first_corner(polygons[index]), _from_first_corner(polygons[index][::-1]))
+            if form in seen:
+                copies.add(index)
+            seen.add(form)
     return copies
+
+
+def _from_first_corner(points_xyz_mm: Array) -> bytes:
+    """The vertices in their order, begun at the least one; one that repeats the vertex before it is left out."""
+    points = points_xyz_mm[np.any(points_xyz_mm != np.roll(points_xyz_mm, 1, axis=0), axis=1)]
+    if not len(points):
+        return b""
+    least = points[np.lexsort(points.T[::-1])[0]]
+    starts = np.flatnonzero((points == least).all(axis=1))  # several where a keyhole's channel begins there
+    return min(np.roll(points, -int(start), axis=0).tobytes() for start in starts)
 
 
 def count_inner(polygons: list[Array]) -> int:

@@ -200,7 +200,17 @@ def test_coordinates_that_are_no_points_cost_that_contour_only(rtstruct, value):
     assert codes(found) == {"SS_CONTOUR_DEGENERATE": 1}
 
 
-@pytest.mark.parametrize("copy", [SQUARE, SQUARE[::-1]])
+@pytest.mark.parametrize(
+    "copy",
+    [
+        SQUARE,
+        SQUARE[::-1],
+        [*SQUARE[2:], *SQUARE[:2]],
+        [*SQUARE, SQUARE[0]],
+        [*SQUARE[3:], *SQUARE[:3], SQUARE[3]][::-1],
+    ],
+    ids=["same", "backwards", "another first vertex", "closed", "all of it"],
+)
 def test_a_contour_written_twice_counts_once(rtstruct, copy):
     """By the even-odd rule the two would erase each other."""
     roi_contours(rtstruct, 2).ContourSequence = [contour_item(SQUARE), contour_item(copy)]
