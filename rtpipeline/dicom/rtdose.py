@@ -19,6 +19,9 @@ from rtpipeline.dicom.frame_offsets import FrameOffsetError, plane_offsets
 from rtpipeline.dicom.tps_dvh import TpsDvh, parse_dvhs
 from rtpipeline.geometry.grid import Grid
 
+NEGATIVE_SHARE = 0.01
+"""Of the largest value: what a noisy or interpolated dose may lie below zero."""
+
 
 @dataclass(frozen=True)
 class GroupReference:
@@ -96,6 +99,8 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
     values = None
     if usable and grid is not None and scaling is not None:
         values = _stored(ds, name, findings)
+    if values is not None and scaling is not None and _is_negative(values, scaling, name, findings):
+        values = None
     if pixels is not None and scaling and not pixels.is_usual:
         findings.append(
             finding("DOSE_COMPRESSED_BITS", name, f"{pixels}; one step is {scaling:.3g} Gy",
@@ -186,6 +191,19 @@ def _stored(ds: Dataset, name: str, findings: list[Finding]) -> NDArray[np.integ
     except DosePixelError as error:
         findings.append(finding("DOSE_GRID_INCOMPLETE", name, str(error), expected="a value for every voxel"))
         return None
+
+
+def _is_negative(values: NDArray[np.integer], scaling_gy: float, name: str, findings: list[Finding]) -> bool:
+    """Whether values lie below zero by more than noise: most likely unsigned numbers that were called signed."""
+    lowest = float(values.min()) * scaling_gy
+    if lowest >= -NEGATIVE_SHARE * float(values.max()) * scaling_gy:
+        return False
+    expected = "no dose below 0 Gy"
+    findings.append(
+        finding("DOSE_COMPRESSED_BITS", name, f"values down to {lowest:.3g} Gy", severity="E", expected=expected,
+                action="not used", remedy="export the dose again")
+    )  # fmt: skip
+    return True
 
 
 def _uids(ds: Dataset, keyword: str) -> list[str]:

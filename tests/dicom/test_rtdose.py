@@ -151,7 +151,7 @@ def test_values_are_those_of_the_bytes_whatever_their_storage(rtdose, bits, sign
     rtdose.DoseGridScaling = "0.25"
     rtdose.Rows, rtdose.Columns, rtdose.NumberOfFrames = 2, 3, 2
     rtdose.GridFrameOffsetVector = [0, 5]
-    numbers = np.arange(12).reshape(2, 2, 3) * 10 - (60 if signed else 0)
+    numbers = np.arange(12).reshape(2, 2, 3) * 10 - (1 if signed else 0)
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     packed = numbers.astype(f"{order}{'i' if signed else 'u'}{bits // 8}").tobytes()
     rtdose.BitsAllocated = rtdose.BitsStored = bits
@@ -163,6 +163,20 @@ def test_values_are_those_of_the_bytes_whatever_their_storage(rtdose, bits, sign
     assert np.array_equal(found.dose_gy, numbers * 0.25)
     usual = bits == 32 and not signed and syntax != ExplicitVRBigEndian
     assert codes(found) == ({} if usual else {"DOSE_COMPRESSED_BITS": 1})
+
+
+def test_values_without_a_sign_that_are_called_signed_are_no_dose(rtdose):
+    """40000 of 16 bits reads as -25536: a hot spot would become a cold one."""
+    rtdose.DoseGridScaling = "0.001"
+    rtdose.Rows, rtdose.Columns, rtdose.NumberOfFrames = 1, 2, 2
+    rtdose.GridFrameOffsetVector = [0, 5]
+    rtdose.BitsAllocated, rtdose.BitsStored, rtdose.HighBit, rtdose.PixelRepresentation = 16, 16, 15, 1
+    rtdose.PixelData = np.array([30000, 40000, 100, 200], "<u2").tobytes()
+    found = parse_rtdose(reread(rtdose), "rd-01")
+    assert (found.grid, found.dose_gy) == (None, None)
+    assert [(f.measured, f.severity.value) for f in found.findings if f.severity == "E"] == [
+        ("values down to -25.5 Gy", "E")
+    ]
 
 
 def test_bits_beyond_the_stored_ones_are_not_part_of_the_value(rtdose):
