@@ -12,6 +12,8 @@ from rtpipeline.contracts.manifests import ManifestRow
 from rtpipeline.errors import ConfigError
 
 COLUMNS = ("patient_id", "plan_uid", "structure", "rx_gy", "fractions_delivered", "alpha_beta_gy", "include")
+VALUES = COLUMNS[3:]
+"""What a row states about the patient, plan and structure that it names."""
 YES = frozenset({"1", "true", "yes", "y", "include"})
 NO = frozenset({"0", "false", "no", "n", "exclude"})
 
@@ -82,7 +84,8 @@ def load_user_manifest(path: Path) -> list[UserRow]:
 
     Raises
     ------
-    ConfigError: it cannot be read as such, has a column that is not known, or a value that does not fit.
+    ConfigError: it cannot be read as such, has a column that is not known, a value that does not fit, or two rows that
+        contradict each other.
     """
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -103,7 +106,20 @@ def load_user_manifest(path: Path) -> list[UserRow]:
         if None in values:
             raise ConfigError(f"{where}: more values than columns; put text with separators into double quotes.")
         rows.append(user_row(values, where, reader.line_num))
+    _refuse_contradictions(rows, f"manifest {path.name}")
     return rows
+
+
+def _refuse_contradictions(rows: Sequence[UserRow], where: str) -> None:
+    """Two rows about the same thing with different values: which one was meant must not be left to their order."""
+    said: dict[tuple[str, str, str, str], UserRow] = {}
+    for row in rows:
+        for name in VALUES:
+            first = said.setdefault((row.patient_id, row.plan_uid, row.structure, name), row)
+            if getattr(first, name) is None:
+                said[row.patient_id, row.plan_uid, row.structure, name] = row
+            elif getattr(row, name) not in (None, getattr(first, name)):
+                raise ConfigError(f"{where}: lines {first.line} and {row.line} give different values of {name}.")
 
 
 def rows_of_patient(rows: Iterable[UserRow], *ids: str) -> list[UserRow]:

@@ -28,6 +28,11 @@ def test_comma_and_semicolon_and_a_byte_order_mark_are_read(tmp_path: Path, sepa
     ]
 
 
+def test_rows_that_complete_or_repeat_each_other_are_no_contradiction(tmp_path: Path) -> None:
+    text = "plan_uid,structure,rx_gy,include\n1.2,,50,\n1.2,,,yes\n1.2,,50,yes\n1.2,PTV2,66,\n"
+    assert len(load_user_manifest(written(tmp_path, text))) == 4
+
+
 def test_columns_may_be_left_out(tmp_path: Path) -> None:
     assert load_user_manifest(written(tmp_path, "plan_uid,rx_gy\n1.2,50\n")) == [UserRow(plan_uid="1.2", rx_gy=50.0)]
 
@@ -37,6 +42,8 @@ def test_columns_may_be_left_out(tmp_path: Path) -> None:
     [
         ("plan_uid,dose\n1,2\n", "unknown column 'dose'"),
         ("", "no header"),
+        ("plan_uid,rx_gy\n1.2,50\n1.3,60\n1.2,66\n", "lines 2 and 4 give different values of rx_gy"),
+        ("plan_uid,rx_gy,include\n1.2,50,yes\n1.2,,no\n", "lines 2 and 3 give different values of include"),
         ("plan_uid,include\n1.2,maybe\n", "line 2: include is 'maybe'"),
         ("plan_uid,rx_gy\n1.2,50\n1.3,much\n", "line 3: rx_gy is 'much'"),
         ("plan_uid,rx_gy\n1.2,-3\n", "line 2: rx_gy is '-3'"),
