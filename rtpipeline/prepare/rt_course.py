@@ -46,6 +46,14 @@ class CourseObjects:
         """Plan id of a SOP instance UID; None for a plan outside the course."""
         return next((i for i in self.plans if uid and self.uids.get(i) == uid), None)
 
+    def same_frames(self, frame_uid: str) -> frozenset[str]:
+        """The frame of reference, and those that registrations say hold the same coordinates."""
+        same = {frame_uid}
+        pairs = [{link.from_uid, link.to_uid} for link in self.links if link.is_identity]
+        while more := [pair for pair in pairs if pair & same and not pair <= same]:
+            same = same.union(*more)
+        return frozenset(same)
+
 
 @dataclass
 class CourseDoses:
@@ -181,7 +189,7 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                 has_dose=dose is not None,
                 brachy=plan.plan_class == "brachy",
                 dose_type=dose.dose_type if dose else "",
-                frame=dose.frame if dose else plan.frame_uid,
+                frame=min(objects.same_frames(dose.frame if dose else plan.frame_uid)),
                 fractions_planned=_all_fractions(plan),
                 groups=len(plan.fraction_groups),
                 manifest_fractions=max(stated) if stated else None,
@@ -265,10 +273,7 @@ def structure_links(objects: CourseObjects, dose: MadeDose) -> tuple[list[dict[s
     `frame_of_reference`, the weakest.
     """
     links, findings = [], []
-    same = {dose.frame} | {
-        uid for link in objects.links if link.is_identity and dose.frame in (link.from_uid, link.to_uid)
-        for uid in (link.from_uid, link.to_uid)
-    }  # fmt: skip
+    same = objects.same_frames(dose.frame)
     for ref in objects.course.structure_sets:
         set_id = ref.structure_set_id
         frames = objects.set_frames.get(set_id)

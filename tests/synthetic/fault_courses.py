@@ -11,7 +11,7 @@ from rtpipeline.demo.small import SmallPatient, small_patient
 from tests.synthetic.consequences import RX_COLUMNS, assert_same_row, assert_same_rows, dvh, is_missing, same_numbers
 from tests.synthetic.edits import identity_registration, new_dose, second_plan, tie
 from tests.synthetic.pipeline import Chain
-from tests.synthetic.registry import Consequence, E, I, W, fault, patient
+from tests.synthetic.registry import Consequence, E, I, W, fault, oddity, patient
 
 TWO_PLANS = ("PLAN_MULTIPLE",)
 
@@ -260,14 +260,33 @@ def two_levels_without_structures(folder: Path) -> None:
     made.save(folder)
 
 
+def _boost_on_another_scan(folder: Path, made: SmallPatient) -> None:
+    boost = _later("20240415", "20240408", rx_gy=16.0)
+    tie(boost.rtplan, made.rtplan, "CONCURRENT")  # type: ignore[arg-type]
+    made.save(folder / "first")
+    boost.save(folder / "boost")
+
+
 @fault("REG_MISSING", "two frames", measured="frames of reference differ", severity=E, then=no_sum_of_a_part)
 def a_boost_on_another_scan(folder: Path) -> None:
     """The boost was planned on a new CT with a frame of reference of its own, and no registration was exported."""
+    _boost_on_another_scan(folder, patient())
+
+
+def one_total_for_both_sets(chain: Chain, clean: Chain) -> None:
+    """The total in the structures of either scan."""
+    assert total(chain)["status"] == "ok"
+    rows = [row for row in chain.rows("dvh", "dvh_metrics") if row["dose_id"] == "total"]
+    assert len(rows) == 8 and len({row["structure_set_id"] for row in rows}) == 2
+    assert all(abs(row["dmean_gy"] - 66.0) < 1e-4 for row in rows if row["structure_name"] == "PTV")
+
+
+@oddity(then=one_total_for_both_sets)
+def a_boost_on_a_registered_scan(folder: Path) -> None:
+    """The boost was planned on a new CT, and a registration says that its frame of reference is the first one's."""
     made = patient()
-    made.save(folder / "first")
-    boost = _later("20240415", "20240408", rx_gy=16.0)
-    tie(boost.rtplan, made.rtplan, "CONCURRENT")  # type: ignore[arg-type]
-    boost.save(folder / "boost")
+    made.extra.append(identity_registration(made, _later("20240415", "20240408").study.frame_of_reference_uid))
+    _boost_on_another_scan(folder, made)
 
 
 @fault("REG_INVALID", "affine", measured="matrix type AFFINE", then=same_numbers)
