@@ -238,7 +238,7 @@ CODES: tuple[FindingCode, ...] = (
         "dose not in Gy",
         expected="DoseUnits GY",
         action="not used",
-        remedy="export the dose in Gy, or give the prescription in the manifest"),
+        remedy="export the dose in Gy"),
     FindingCode("DOSE_SCALING_MISSING", E, Scope.DOSE,
         "DoseGridScaling missing or zero",
         expected="DoseGridScaling > 0",

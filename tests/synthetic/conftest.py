@@ -12,7 +12,7 @@ pytest.register_assert_rewrite(
     "tests.synthetic.consequences",
     *(
         f"tests.synthetic.fault_{name}"
-        for name in ("contours", "courses", "dose_grids", "doses", "files", "images", "slices", "structures")
+        for name in ("contours", "courses", "dose_grids", "doses", "files", "images", "objects", "slices", "structures")
     ),
 )
 

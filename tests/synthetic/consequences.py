@@ -136,3 +136,9 @@ def refused(code: str) -> Consequence:
         same_numbers(chain, clean)
 
     return then
+
+
+def slice_filled(chain: Chain, clean: Chain) -> None:
+    """One slice is interpolated; the numbers, which come from contours, are as before."""
+    assert image(chain)["interpolated_planes"] == 1
+    same_numbers(chain, clean)

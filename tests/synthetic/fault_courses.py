@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rtpipeline.demo.small import SmallPatient, small_patient
+from rtpipeline.demo.write_rtrecord import rtrecord_dataset, treatment_fractions
 from tests.synthetic.consequences import RX_COLUMNS, assert_same_row, assert_same_rows, dvh, is_missing, same_numbers
 from tests.synthetic.edits import identity_registration, new_dose, second_plan, tie
 from tests.synthetic.pipeline import Chain
@@ -109,6 +111,29 @@ def a_replan(folder: Path) -> None:
     made = patient()
     made.extra = second_plan(made, rx_gy=50.0, fractions=25, date="20240328")
     tie(made.extra[0], made.rtplan, "PREDECESSOR")  # type: ignore[arg-type]
+    made.save(folder)
+
+
+def what_was_delivered(chain: Chain, clean: Chain) -> None:
+    """12 of 25 fractions of the first plan and 13 of 25 of the second, of 50 Gy each: 50 Gy, and not 100."""
+    assert (total(chain)["status"], total(chain)["dose_basis"]) == ("ok", "delivered_fractions")
+    assert total(chain)["weights"] == {"plan-01": 12 / 25, "plan-02": 13 / 25}
+    same_numbers(chain, clean)
+    assert_same_rows(
+        {n: {c: r[c] for c in ("dmean_gy", "d95_gy")} for n, r in dvh(chain, "total").items()},
+        {n: {c: r[c] for c in ("dmean_gy", "d95_gy")} for n, r in dvh(clean).items()},
+    )
+
+
+@fault("PLAN_MULTIPLE", "recorded", measured="2 plans on one structure set", then=what_was_delivered)
+def a_replan_with_records(folder: Path) -> None:
+    """The plan was adapted after twelve fractions, and the record of every fraction was exported."""
+    made = patient()
+    made.extra = second_plan(made, rx_gy=50.0, fractions=25, date="20240328")
+    tie(made.extra[0], made.rtplan, "PREDECESSOR")  # type: ignore[arg-type]
+    for plan, first, count in ((made.rtplan, date(2024, 3, 12), 12), (made.extra[0], date(2024, 3, 28), 13)):
+        records = treatment_fractions(first, count)
+        made.extra += [rtrecord_dataset(one, made.study, plan) for one in records]  # type: ignore[arg-type]
     made.save(folder)
 
 

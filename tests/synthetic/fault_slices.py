@@ -15,6 +15,7 @@ from tests.synthetic.consequences import (
     assert_same_rows,
     dvh,
     image,
+    nothing_computed,
     refused,
     same_numbers,
     same_when_turned,
@@ -44,6 +45,22 @@ def one_slice_lost(folder: Path) -> None:
 def a_block_of_slices_lost(folder: Path) -> None:
     """One of the folders that a scanner console wrote was not copied."""
     drop_slices(patient(), range(8, 12)).save(folder)
+
+
+def course_ends_here(chain: Chain, clean: Chain) -> None:
+    """Nothing is left of a course of images alone: its preparation ends as an error of the data, which is final."""
+    record = chain.record(chain.course.course_id, "prepare_images")
+    assert (record.status, record.exit_code) == ("data_error", 3)
+    assert "IMG_MISSING_SLICE" in record.reason
+    nothing_computed(chain, clean)
+
+
+@fault("IMG_MISSING_SLICE", "images only", measured="gap of 15 mm (4 missing", severity=E, then=course_ends_here)
+def a_block_lost_and_nothing_else(folder: Path) -> None:
+    """Images were exported for segmentation only, and a part of them was not copied."""
+    made = drop_slices(patient(), range(8, 12))
+    made.rtstruct = made.rtplan = made.rtdose = None
+    made.save(folder)
 
 
 def every_plane_kept(chain: Chain, clean: Chain) -> None:

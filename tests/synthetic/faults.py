@@ -9,6 +9,7 @@ from tests.synthetic import (  # noqa: F401
     fault_doses,
     fault_files,
     fault_images,
+    fault_objects,
     fault_slices,
     fault_structures,
 )

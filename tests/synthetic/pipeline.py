@@ -79,6 +79,8 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
     for course in chain.manifest.courses:
         ended: dict[str, Path] = {}
         for stage in BUILT if stages is None else stages:
+            if any(chain.codes.get((course.course_id, need)) is not ExitCode.DONE for need in STAGES[stage].needs):
+                continue  # as the runner does: omitted
             request = StageRequest(
                 stage,
                 COHORT,
