@@ -1,7 +1,8 @@
 """Which prescription belongs to which structure. Never guessed from a name.
 
-Order: the user's manifest; the plan's dose reference of type TARGET that names the ROI; the plan's single target level
-when the set has a single ROI of type PTV; else unknown (null).
+Order: the user's manifest, by the structure's name or, for the only ROI of type PTV, of the whole plan; the plan's dose
+reference of type TARGET that names the ROI; the plan's single target level when the set has a single ROI of type PTV;
+else unknown (null).
 """
 
 from __future__ import annotations
@@ -76,11 +77,15 @@ def plan_prescription(
             return Prescription(row.rx_gy, "manifest")
     if not structure.in_plan_set:
         return UNKNOWN
+    is_only_ptv = n_ptv == 1 and structure.roi_type == "PTV"
+    whole = {row.rx_gy for row in stated if row.structure is None and row.plan_id in (None, plan_id)}
+    if len(whole) == 1 and is_only_ptv:
+        return Prescription(whole.pop(), "manifest")
     named = {level.rx_gy for level in levels if level.roi_number == structure.roi_number}
     if len(named) == 1:
         return Prescription(named.pop(), "plan_roi")
     distinct = {level.rx_gy for level in levels}
-    if not named and len(distinct) == 1 and n_ptv == 1 and structure.roi_type == "PTV":
+    if not named and len(distinct) == 1 and is_only_ptv:
         return Prescription(distinct.pop(), "plan_single_level")
     return UNKNOWN
 

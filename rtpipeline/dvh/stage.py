@@ -65,6 +65,7 @@ def run(context: StageContext) -> StageOutcome:
     contours = read_contours(context.input("structures") / "contours.parquet")
     plans = _plans(context.input("prepare_rt"))
     prescribe = _Prescriber(course, plans, structures)
+    context.report(*_unknown_names(course, structures))
     metrics: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for structure in ({str(k): v for k, v in row.items()} for row in structures.to_dict("records")):
@@ -119,6 +120,18 @@ def _link(dose: CourseDose, structure_set_id: str) -> str | None:
 
 def _solid(drawn: Outline | None, structure: dict[str, Any]) -> PrismSolid | None:
     return drawn.solid() if drawn is not None and structure["status"] == "ok" else None
+
+
+def _unknown_names(course: Course, structures: pd.DataFrame) -> list[Finding]:
+    """Rows of the user's manifest about a plan and a structure that the course does not have; case counts."""
+    names = set(structures["structure_name"])
+    lost = sorted({r.structure for r in course.manifest if r.plan_id and r.structure and r.structure not in names})
+    if not lost:
+        return []
+    measured = f"no structure is called {', '.join(repr(name) for name in lost)}"
+    expected = "names as in the structure sets, case included"
+    return [finding("OBJECT_NOT_USED", "manifest", measured, severity="W", expected=expected, action="rows not used",
+                    remedy="check the names in the manifest")]  # fmt: skip
 
 
 class _Prescriber:

@@ -169,11 +169,12 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
     for ref in selected:
         plan = objects.plans[ref.plan_id]
         dose = next((d for d in made if d.plan_ids == (ref.plan_id,)), None)
-        stated = [
-            r.fractions_delivered
-            for r in objects.course.manifest
-            if r.plan_id == ref.plan_id and r.fractions_delivered is not None
+        rows = [
+            (r.plan_id, r.fractions_delivered) for r in objects.course.manifest if r.fractions_delivered is not None
         ]
+        stated = [n for plan_id, n in rows if plan_id == ref.plan_id]
+        if not stated and len(selected) == 1:  # a row that names no plan means the only one
+            stated = [n for plan_id, n in rows if plan_id is None]
         related = {(objects.plan_id_of(r.plan_uid), r.relationship) for r in plan.related_plans}
         records = [d for d in objects.delivered if objects.plan_id_of(d.plan_uid) == ref.plan_id]
         groups = scope_of(ref.plan_id, plan).groups

@@ -52,6 +52,15 @@ def test_the_manifest_comes_first_and_counts_for_its_plan():
     assert rx(levels=SIB, stated=stated) == Prescription(54.0, "plan_roi")
 
 
+def test_the_manifests_prescription_of_a_plan_is_that_of_its_only_ptv():
+    stated = [StatedRx(48.0, None, "plan-01")]
+    assert rx(levels=SIB, stated=stated) == Prescription(48.0, "manifest")
+    assert rx(levels=SIB, stated=stated, n_ptv=3) == Prescription(54.0, "plan_roi")
+    assert rx(HEART, stated=stated) == UNKNOWN
+    assert rx(levels=SIB, stated=[StatedRx(48.0, None, "plan-02")]) == Prescription(54.0, "plan_roi")
+    assert rx(levels=SIB, stated=[*stated, StatedRx(52.0, "PTV", None)]) == Prescription(52.0, "manifest")
+
+
 def test_roi_numbers_of_the_plan_mean_nothing_in_another_structure_set():
     other = Target("PTV", 7, "PTV", in_plan_set=False)
     assert rx(other, SIB) == UNKNOWN
