@@ -24,22 +24,22 @@ help:  ## list the targets
 # uv is bootstrapped inside the virtual environment: it resolves and installs in seconds
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d; set PYTHON=" % sys.version_info[:2])'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,codecs]'
-	@$(BIN)/python -m rtpipeline.dvh.warm
+	@$(BIN)/python -c 'from rtpipeline.dvh.warm import warm; warm()'  # compiles for half a minute, once
 	@touch $@
 
 setup: $(VENV)/.installed  ## make the virtual environment
 
 run: setup  ## run INPUT (the demo cohort by default) into OUTPUT
 ifeq ($(INPUT),)
-	@test -f $(OUTPUT)/demo/truth.json || \
-	  { rm -rf $(OUTPUT)/demo; $(BIN)/rtpipeline demo --out $(OUTPUT)/demo --patients $(PATIENTS) --seed $(SEED); }
-	@$(BIN)/rtpipeline run --input $(OUTPUT)/demo/dicom --output $(OUTPUT)/store --cohort demo $(RUN_OPTIONS)
-	@$(BIN)/rtpipeline demo --out $(OUTPUT)/demo --compare $(OUTPUT)/store --cohort demo
+	@test -f '$(OUTPUT)/demo/truth.json' || \
+	  { rm -rf '$(OUTPUT)/demo'; $(BIN)/rtpipeline demo --out '$(OUTPUT)/demo' --patients $(PATIENTS) --seed $(SEED); }
+	@$(BIN)/rtpipeline run --input '$(OUTPUT)/demo/dicom' --output '$(OUTPUT)/store' --cohort demo $(RUN_OPTIONS)
+	@$(BIN)/rtpipeline demo --out '$(OUTPUT)/demo' --compare '$(OUTPUT)/store' --cohort demo
 else
-	@$(BIN)/rtpipeline run --input $(INPUT) --output $(OUTPUT) $(RUN_OPTIONS)
+	@$(BIN)/rtpipeline run --input '$(INPUT)' --output '$(OUTPUT)' $(RUN_OPTIONS)
 endif
 
 test: setup  ## run the tests
@@ -61,5 +61,6 @@ docs: setup  ## write the data dictionary and the configuration's schema into do
 	@$(BIN)/python -m rtpipeline.contracts.tables > docs/data_dictionary.md
 	@$(BIN)/rtpipeline render-config --schema > docs/config.schema.json
 
-clean:  ## remove what make made
-	rm -rf $(VENV) $(OUTPUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# by name and not by OUTPUT: that may be the store of someone's data, with the secret of its pseudonyms
+clean:  ## remove what make made, results of your own data apart
+	rm -rf $(VENV) out/demo out/store build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
