@@ -87,11 +87,15 @@ def _chosen(structures: StructureSet, wanted: Sequence[str]) -> list[Roi]:
 
 
 def _check_frames(structures: StructureSet, chosen: Sequence[Roi], dose: RtDose) -> None:
-    frames = {r.frame_uid for r in chosen if r.n_closed and r.frame_uid} or set(structures.frame_uids)
-    if dose.frame_uid and frames and dose.frame_uid not in frames:
+    elsewhere = []
+    for roi in chosen:
+        frames = {roi.frame_uid} if roi.frame_uid else set(structures.frame_uids)
+        if roi.n_closed and dose.frame_uid and frames and dose.frame_uid not in frames:
+            elsewhere.append(repr(roi.roi_name))
+    if elsewhere:
         raise DataError(
-            "the dose and the contours lie in different frames of reference; need one, or a registration object "
-            "and a run of the whole export."
+            f"the dose and {', '.join(elsewhere)} lie in different frames of reference; need one, or a registration "
+            "object and a run of the whole export."
         )
 
 

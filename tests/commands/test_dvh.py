@@ -117,3 +117,13 @@ def test_another_frame_of_reference_is_refused(files, tmp_path, capsys):
     save(patient.rtdose, tmp_path / "rd.dcm")
     assert main(["dvh", str(files["rs"]), str(tmp_path / "rd.dcm")]) == 3
     assert "frames of reference" in capsys.readouterr().err
+
+
+def test_a_structure_in_another_frame_of_reference_is_refused_beside_others_that_fit(files, tmp_path, capsys):
+    patient = small_patient()
+    patient.rtstruct.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.3.4"
+    save(patient.rtstruct, tmp_path / "rs.dcm")
+    arguments = ["dvh", str(tmp_path / "rs.dcm"), str(files["rd"])]
+    assert main(arguments) == 3
+    assert "the dose and 'GTV' lie in different frames of reference" in capsys.readouterr().err
+    assert main([*arguments, "--structure", "PTV"]) == 0
