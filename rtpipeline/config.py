@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rtpipeline.errors import ConfigError
 
-Workers = Literal["auto"] | int
+
+def _workers(value: Any) -> Any:
+    # bool is an int of Python, and `workers: true` says nothing
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("must be 'auto' or a whole number of at least 1")
+
+
+def _each_once(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("each value may stand there once: it names a column")
+    return values
+
+
+Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(gt=0, le=100)]
 Cohort = Literal["pseudonymize", "keep"]
 
 
@@ -62,11 +78,19 @@ class DvhConfig(Section):
     coverage_limit_pct: float = _result(
         99.5, "below this part of a structure inside the dose grid D and V are null", ge=0, le=100
     )
-    d_pct: list[float] = _result([99, 98, 95, 90, 50, 10, 5, 2, 1], "volumes of D metrics, percent of the structure")
-    d_cc: list[float] = _result([0.03, 0.1, 1, 2, 5], "volumes of D metrics, cc")
-    v_gy: list[float] = _result([float(d) for d in range(5, 85, 5)], "doses of V metrics, Gy")
-    v_rx_pct: list[float] = _result([95, 100, 107], "doses of V metrics, percent of the prescription, for targets")
-    curve_step_gy: float = _result(0.1, "step of the stored curves, Gy", gt=0)
+    d_pct: Annotated[list[Percent], AfterValidator(_each_once)] = _result(
+        [99, 98, 95, 90, 50, 10, 5, 2, 1], "volumes of D metrics, percent of the structure"
+    )
+    d_cc: Annotated[list[Positive], AfterValidator(_each_once)] = _result(
+        [0.03, 0.1, 1, 2, 5], "volumes of D metrics, cc"
+    )
+    v_gy: Annotated[list[Positive], AfterValidator(_each_once)] = _result(
+        [float(d) for d in range(5, 85, 5)], "doses of V metrics, Gy"
+    )
+    v_rx_pct: Annotated[list[Positive], AfterValidator(_each_once)] = _result(
+        [95, 100, 107], "doses of V metrics, percent of the prescription, for targets"
+    )
+    curve_step_gy: float = _result(0.1, "step of the stored curves, Gy", ge=0.001, le=1)
 
 
 class SegmentationConfig(Section):
@@ -149,7 +173,7 @@ class AggregationConfig(Section):
 class TimeoutsConfig(Section):
     """Limits in seconds, for a stage (by name) and for its work items."""
 
-    stage_s: dict[str, float] = _running({}, "limit of a stage by its name; default of the stage table")
+    stage_s: dict[str, Positive] = _running({}, "limit of a stage by its name; default of the stage table")
     radiomics_roi_s: float = _running(600.0, "one structure of radiomics", gt=0)
     totalsegmentator_s: float = _running(3600.0, "one TotalSegmentator run", gt=0)
 
@@ -171,7 +195,9 @@ class Config(Section):
     )
     seed: int = _result(20240101, "seed that all random numbers are spawned from", ge=0)
     identity: Cohort = _result("pseudonymize", "`keep` uses a slug of the PatientID: only for de-identified data")
-    course_gap_days: int = _result(90, "components of one patient within this many days are one course", ge=0)
+    course_gap_days: int = _result(
+        90, "components of one patient within this many days are one course", ge=0, le=36_500
+    )
     manifest: Path | None = _running(None, "CSV of the user; its rows enter the digests of their courses")
     structure_names: Path | None = _result(None, "CSV that maps structure names", result="file")
     custom_structures: Path | None = _result(None, "YAML of derived structures", result="file")
@@ -187,13 +213,6 @@ class Config(Section):
     aggregation: AggregationConfig = Field(default_factory=AggregationConfig)
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
-
-    @field_validator("workers")
-    @classmethod
-    def _at_least_one(cls, value: Workers) -> Workers:
-        if value != "auto" and value < 1:
-            raise ValueError("must be 'auto' or at least 1")
-        return value
 
     @model_validator(mode="after")
     def _timeouts_name_stages(self) -> Config:
@@ -284,7 +303,21 @@ def load_config(path: Path | None) -> Config:
         file = getattr(section, key)
         if file is not None and not file.is_file():
             raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
+    _refuse_not_built(config, path)
     return config
+
+
+def _refuse_not_built(config: Config, path: Path) -> None:
+    """What would be ignored without a word is refused; stages that are not built end `disabled`, which is seen."""
+    for is_set, name in (
+        (config.structure_names is not None, "structure_names"),
+        (config.custom_structures is not None, "custom_structures"),
+        (config.ct_cropping.enabled, "ct_cropping.enabled"),
+    ):
+        if is_set:
+            raise ConfigError(
+                f"--config {path}: {name} is not part of this version and would change nothing; remove it."
+            )
 
 
 def config_yaml(config: Config) -> str:

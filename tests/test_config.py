@@ -64,7 +64,15 @@ def test_an_unknown_key_is_refused_with_the_nearest_valid_one(raw, where, neares
     [
         ({"workers": 0}, "workers"),
         ({"workers": "many"}, "found 'many'"),
+        ({"workers": True}, "found True"),
+        ({"segmentation": {"workers": 0}}, "segmentation.workers: Value error, must be 'auto' or a whole number"),
+        ({"aggregation": {"threads": -1}}, "aggregation.threads"),
         ({"dvh": {"coverage_limit_pct": 101}}, "dvh.coverage_limit_pct"),
+        ({"dvh": {"d_pct": [95, 200]}}, "dvh.d_pct.1"),
+        ({"dvh": {"v_gy": [float("nan")]}}, "dvh.v_gy.0"),
+        ({"dvh": {"d_cc": [0.03, 0.03]}}, "names a column"),
+        ({"dvh": {"curve_step_gy": 1e-9}}, "dvh.curve_step_gy"),
+        ({"timeouts": {"stage_s": {"dvh": float("nan")}}}, "timeouts.stage_s.dvh"),
         ({"timeouts": {"stage_s": {"dhv": 3}}}, "no stage: 'dhv'"),
     ],
 )
@@ -85,10 +93,21 @@ def test_a_file_that_is_no_mapping_is_refused_without_traceback(tmp_path, text):
 def test_paths_are_below_the_file_that_names_them_and_must_exist(tmp_path):
     (tmp_path / "names.csv").write_text("a,b\n")
     path = tmp_path / "config.yaml"
-    path.write_text("structure_names: names.csv\n")
-    assert load_config(path).structure_names == tmp_path / "names.csv"
-    path.write_text("structure_names: other.csv\n")
+    path.write_text("manifest: names.csv\n")
+    assert load_config(path).manifest == tmp_path / "names.csv"
+    path.write_text("manifest: other.csv\n")
     with pytest.raises(ConfigError, match="does not exist"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["structure_names: names.csv", "custom_structures: names.csv", "ct_cropping: {enabled: true}"]
+)
+def test_what_this_version_would_ignore_is_refused(tmp_path, text):
+    (tmp_path / "names.csv").write_text("a,b\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not part of this version"):
         load_config(path)
 
 
