@@ -12,6 +12,10 @@ from pydicom.uid import UID
 # backtrace (found by fuzzing). pydicom brings a decoder of its own, about ten times slower and safe.
 RLELosslessDecoder.remove_plugin("pylibjpeg")
 
+MAX_FRAME_BYTES = 512 * 1024**2
+"""Decoded, with room for the largest mammograms. A frame of 65535 x 65535 can be stated beside a hundred bytes of RLE,
+and decoders make room for all of it first."""
+
 
 @lru_cache(maxsize=64)
 def can_decode(transfer_syntax_uid: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from rtpipeline.dicom.decoders import can_decode
+from rtpipeline.dicom.decoders import MAX_FRAME_BYTES, can_decode
 from rtpipeline.dicom.element_values import CONVERSION_ERRORS, integer, unsigned
 
 BITS_ALLOCATED = (8, 16, 32, 64)
@@ -98,6 +98,8 @@ def stored_values(ds: Dataset) -> NDArray[np.integer]:
     if pixels.encoding == "compressed":
         if not can_decode(ds.file_meta.TransferSyntaxUID):
             raise DosePixelError(f"no decoder for {ds.file_meta.TransferSyntaxUID.name}")
+        if pixels.rows * pixels.columns * pixels.bits_allocated // 8 > MAX_FRAME_BYTES:
+            raise DosePixelError(f"compressed planes of {pixels.rows} x {pixels.columns}")
         try:
             return np.asarray(ds.pixel_array).reshape(shape)
         except (RuntimeError, IndexError, *CONVERSION_ERRORS) as error:

@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
-from rtpipeline.dicom.decoders import can_decode
+from rtpipeline.dicom.decoders import MAX_FRAME_BYTES, can_decode
 from rtpipeline.dicom.digest import swapped
 from rtpipeline.dicom.elements import PixelElement
 from rtpipeline.dicom.values import Values
@@ -43,7 +43,14 @@ class PixelLayout:
 
     def expected_bytes(self) -> int:
         """Length of native pixel data, without the padding to an even length."""
-        values = self.rows * self.columns * self.samples * self.frames
+        return self._bytes(self.frames)
+
+    def frame_bytes(self) -> int:
+        """Length of one native frame."""
+        return self._bytes(1)
+
+    def _bytes(self, frames: int) -> int:
+        values = self.rows * self.columns * self.samples * frames
         if self.photometric == "YBR_FULL_422":
             values = values // 3 * 2  # two luminance values share their chrominance
         return (values * self.bits_allocated + 7) // 8
@@ -171,7 +178,7 @@ def _fragments_end(at: Callable[[int, int], bytes | None], offset: int) -> tuple
 
 def _digest_encapsulated(value: bytes, layout: PixelLayout | None, transfer_syntax_uid: str) -> str:
     """Of the decoded frames, so that it equals that of a native copy; of the fragments where they do not decode."""
-    if layout is not None and can_decode(transfer_syntax_uid):
+    if layout is not None and layout.frame_bytes() <= MAX_FRAME_BYTES and can_decode(transfer_syntax_uid):
         options: dict[str, Any] = {
             "rows": layout.rows,
             "columns": layout.columns,

@@ -22,7 +22,9 @@ from pydicom.uid import (
 )
 
 from rtpipeline.contracts.index import SCAN_SCHEMA
+from rtpipeline.dicom import pixels
 from rtpipeline.dicom.content import read_content
+from rtpipeline.dicom.dose_pixels import DosePixelError, stored_values
 from rtpipeline.dicom.encoding import DamagedError, NoObjectError
 from rtpipeline.dicom.header import read_header
 from rtpipeline.dicom.open import dataset_of
@@ -127,6 +129,24 @@ def test_an_rle_segment_longer_than_its_frame_is_no_panic(extra: int) -> None:
     assert row is not None
     assert row["transfer_syntax_uid"] == RLELossless
     assert row["pixel_bytes_ok"] and row["content_sha256"]
+
+
+def test_a_frame_of_gigabytes_in_a_few_compressed_bytes_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = part10(ct_slice(), RLELossless)
+    for element in (b"\x28\0\x10\0US\x02\0", b"\x28\0\x11\0US\x02\0"):  # Rows and Columns
+        at = data.index(element) + len(element)
+        data = data[:at] + b"\xff\xff" + data[at + 2 :]
+    asked = []
+    monkeypatch.setattr(pixels, "get_decoder", asked.append)
+    row = read_header(Window.of_bytes(data), with_content=True).row
+    assert row is not None
+    assert row["content_sha256"]
+    assert not asked
+    ds = dataset_of(data, row)
+    monkeypatch.setattr(type(ds), "pixel_array", property(asked.append))
+    with pytest.raises(DosePixelError, match="65535 x 65535"):
+        stored_values(ds)
+    assert not asked
 
 
 @pytest.mark.parametrize("length", [0x7FFFFFFF, 0xFFFFFFFE])
