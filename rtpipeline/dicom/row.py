@@ -193,7 +193,8 @@ class RowBuilder:
             how = "not found: compressed pixel data" if encapsulated else UID(self.syntax.uid).name
             problem("FILE_NO_TRANSFER_SYNTAX", f"none; inferred: {how}")
         if self.found.pixels is not None and not can_decode(self.syntax.uid):
-            problem("FILE_COMPRESSED", f"transfer syntax {UID(self.syntax.uid).name}")
+            name = _standard_name(self.syntax.uid, "that is none of the standard")
+            problem("FILE_COMPRESSED", f"transfer syntax {name}")
         for text in sorted(self.charset.problems):
             problem("TEXT_CHARSET", text)
         if self.found.private_text:
@@ -252,5 +253,10 @@ def valid_time(text: str) -> str:
 
 def sop_class_name(sop_class_uid: str) -> str:
     """Name of a standard SOP class; a private one is not told by its UID."""
-    name = str(UID(sop_class_uid).name)
-    return "private SOP class" if name == sop_class_uid else name
+    return _standard_name(sop_class_uid, "private SOP class")
+
+
+def _standard_name(uid: str, otherwise: str) -> str:
+    """Name of a UID of the standard. Any other value of a file is not repeated: it may be any text."""
+    name = str(UID(uid).name)
+    return otherwise if name == uid else name

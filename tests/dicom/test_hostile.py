@@ -131,6 +131,12 @@ def test_an_rle_segment_longer_than_its_frame_is_no_panic(extra: int) -> None:
     assert row["pixel_bytes_ok"] and row["content_sha256"]
 
 
+def test_a_transfer_syntax_that_is_none_is_not_repeated() -> None:
+    data = part10(ct_slice()).replace(b"1.2.840.10008.1.2.1\0", b"Anna Example 19520113"[:20])
+    (problem,) = [p for p in read_header(Window.of_bytes(data)).problems if p.code == "FILE_COMPRESSED"]
+    assert problem.measured == "transfer syntax that is none of the standard"
+
+
 def test_a_frame_of_gigabytes_in_a_few_compressed_bytes_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = part10(ct_slice(), RLELossless)
     for element in (b"\x28\0\x10\0US\x02\0", b"\x28\0\x11\0US\x02\0"):  # Rows and Columns
