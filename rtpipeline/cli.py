@@ -64,9 +64,8 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of a fault of the program")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb in verbs:
-        name = f"rtpipeline.commands.{verb}"
-        if find_spec(name) is not None:
-            module = import_module(name)
+        if _exists(verb):
+            module = import_module(f"rtpipeline.commands.{verb}")
             before = set(subparsers.choices)
             module.register(subparsers)
             for added in set(subparsers.choices) - before:
@@ -74,11 +73,15 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     return parser
 
 
+def _exists(verb: str) -> bool:
+    return find_spec(f"rtpipeline.commands.{verb}") is not None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((a.replace("-", "_") for a in arguments if not a.startswith("-")), "")
-    parser = build_parser([verb] if verb in VERBS else VERBS)
+    parser = build_parser([verb] if verb in VERBS and _exists(verb) else VERBS)
     args = parser.parse_args(arguments)
     handle: Handler = args.handle
     try:

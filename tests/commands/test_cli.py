@@ -96,6 +96,14 @@ def test_a_wrong_command_line_ends_with_2(arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_a_command_of_another_version_is_answered_with_those_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "VERBS", (*VERBS, "draw"))
+    with pytest.raises(SystemExit) as ended:
+        main(["draw", "x"])
+    assert ended.value.code == ExitCode.USAGE
+    assert "choose from 'run', 'plan'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
