@@ -29,6 +29,10 @@ LAYER_TOLERANCE = 1e-9
 """A slab that is a whole number of cells thick but for rounding gets no extra layer."""
 
 
+MAX_WINDOW_CELLS = 4_000_000
+"""Cells of the lattice around one plane (500 MB): small pieces of one plane may lie far apart."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How finely a solid is cut into cells.
@@ -46,8 +50,13 @@ class Sampling:
         if self.target_cells < 1 or self.max_cells < self.target_cells or not self.dose_fraction > 0.0:
             raise ValueError(f"{self}; need 1 <= target_cells <= max_cells and dose_fraction > 0")
 
-    def cell_mm(self, areas_mm2: Array, thicknesses_mm: Array, dose_spacing_mm: float) -> float:
-        """Edge (mm) of the cells; layers of a slab are as thick as that or thinner."""
+    def cell_mm(
+        self, areas_mm2: Array, thicknesses_mm: Array, dose_spacing_mm: float, window_mm2: float = 0.0
+    ) -> float:
+        """Edge (mm) of the cells; layers of a slab are as thick as that or thinner.
+
+        window_mm2: the largest rectangle around the contours of one plane.
+        """
 
         def size_for(n_cells: int) -> float:
             # a slab thinner than the cell is one layer, so its area counts and not its volume
@@ -55,7 +64,7 @@ class Sampling:
             return max((volume / n_cells) ** (1.0 / 3.0), (area / n_cells) ** 0.5)
 
         coarsest = min(size_for(self.target_cells), self.dose_fraction * dose_spacing_mm)
-        return max(coarsest, size_for(self.max_cells))
+        return max(coarsest, size_for(self.max_cells), (window_mm2 / MAX_WINDOW_CELLS) ** 0.5)
 
 
 DEFAULT_SAMPLING = Sampling()
@@ -79,7 +88,7 @@ def compute_dvh(
     volume_cc, slabs, thicknesses = solid.volume_cc, solid.slabs_mm, solid.thicknesses_mm
     if not volume_cc or slabs is None or thicknesses is None:
         raise ValueError("solid has no volume (a single plane of unknown thickness, or planes that cancel); need one")
-    cell_mm = sampling.cell_mm(solid.areas_mm2, thicknesses, dose.finest_spacing_mm)
+    cell_mm = sampling.cell_mm(solid.areas_mm2, thicknesses, dose.finest_spacing_mm, _largest_window_mm2(solid))
     dmin_gy, dmax_gy, dmean_gy, coverage_pct = None, None, None, 0.0
     edges, volumes, n_samples = np.empty(0), np.empty(0), 0
 
@@ -112,6 +121,13 @@ def compute_dvh(
         interpolation=interpolation,
         end_cap=solid.end_cap,
     )
+
+
+def _largest_window_mm2(solid: PrismSolid) -> float:
+    first = solid.contour_starts[solid.plane_starts[:-1]]
+    low = np.minimum.reduceat(solid.points_uv_mm, first, axis=0)
+    high = np.maximum.reduceat(solid.points_uv_mm, first, axis=0)
+    return float((high - low).prod(axis=1).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +176,8 @@ def _sample(solid: PrismSolid, dose: DoseVolume, placed: _Placement) -> tuple[Ar
     field = (placed.matrix, dose.ascending_gy, dose.offsets_mm)
     u_is_column = _parallel_axes(placed.matrix, solid.bounds_uvw_mm)
     # whole cells, a third more for those on the border, and room for one more layer; the table grows when that is short
-    capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + int(shape.prod())
+    room = min(int(shape.prod()), MAX_WINDOW_CELLS)
+    capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + room
     if inside_box and placed.known.shape[0] == 0 and u_is_column is not None:
         samples, n = sample_cells_parallel(*body, low, cell, shape, *field, u_is_column, capacity)
         return samples[:n], 0.0

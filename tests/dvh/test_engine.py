@@ -373,6 +373,19 @@ def test_cells_of_a_large_structure_stay_within_the_dose_spacing_and_the_limit()
         Sampling(target_cells=10, max_cells=5)
 
 
+@pytest.mark.parametrize("shift_mm", [(300.0, 300.0, 0.0), (1e6, 1e6, 1e6)], ids=["specks", "garbage"])
+def test_pieces_far_apart_need_no_memory_for_what_lies_between(shift_mm: tuple[float, float, float]) -> None:
+    """A square of 1 mm2 on three planes of 1 mm, and a copy of the first far away, outside the dose."""
+    square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    contours = [square + np.array([0.0, 0.0, z]) for z in (0.0, 1.0, 2.0)]
+    solid = PrismSolid.from_contours([*contours, square + shift_mm], single_plane_thickness_mm=None)
+    dose = dose_on(grid_around(20.0, (2.0, 2.0), uniform_planes(20.0, 2.0)), lambda points: 10.0 + points[..., 0])
+    found = compute_dvh(solid, dose)
+    assert found.volume_cc == pytest.approx(0.004, rel=VOLUME_RTOL)
+    assert found.coverage_pct == pytest.approx(75.0, rel=VOLUME_RTOL)
+    assert found.dmean_gy == pytest.approx(10.5, rel=DOSE_RTOL)
+
+
 def test_a_solid_without_volume_and_a_wrong_interpolation_are_refused() -> None:
     grid = grid_around(20.0, (2.5, 2.5), uniform_planes(20.0, 2.5))
     dose = DoseVolume(grid, np.zeros(grid.shape_zyx))
