@@ -19,6 +19,9 @@ from rtpipeline.dicom.frame_offsets import FrameOffsetError, plane_offsets
 from rtpipeline.dicom.tps_dvh import TpsDvh, parse_dvhs
 from rtpipeline.geometry.grid import Grid
 
+LARGEST_STEP_GY = 1000.0
+"""A DoseGridScaling above this is no number of Gy."""
+
 NEGATIVE_SHARE = 0.01
 """Of the largest value: what a noisy or interpolated dose may lie below zero."""
 
@@ -92,7 +95,7 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
     else:
         pixels, grid, form = _grid(ds, name, findings)
     usable = _is_gy(units, name, findings) & _is_dose(dose_type, name, findings)
-    if pixels is not None and (scaling is None or scaling <= 0):
+    if pixels is not None and (scaling is None or not 0 < scaling <= LARGEST_STEP_GY):
         measured = "missing" if scaling is None else f"{scaling:g}"
         findings.append(finding("DOSE_SCALING_MISSING", name, f"DoseGridScaling {measured}"))
         usable = False

@@ -239,6 +239,7 @@ REFUSALS = {
     "units missing": (delete("DoseUnits"), "DOSE_UNITS", "missing", "E"),
     "scaling missing": (delete("DoseGridScaling"), "DOSE_SCALING_MISSING", "missing", "E"),
     "scaling zero": (put(DoseGridScaling="0"), "DOSE_SCALING_MISSING", "0", "E"),
+    "scaling absurd": (put(DoseGridScaling="1e305"), "DOSE_SCALING_MISSING", "1e+305", "E"),
     "scaling negative": (put(DoseGridScaling="-1"), "DOSE_SCALING_MISSING", "-1", "E"),
     "error dose": (put(DoseType="ERROR"), "DOSE_TYPE_EFFECTIVE", "ERROR", "E"),
     "no pixels": (delete("PixelData"), "DOSE_NO_PIXELS", "no pixel", "W"),
