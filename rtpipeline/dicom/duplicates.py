@@ -99,6 +99,8 @@ Group = dict[int, Row]
 
 def _groups(table: pa.Table, use: list[str]) -> list[Group]:
     """Whole rows that share a SOP instance UID with another whole row, in table order."""
+    if not table.num_rows:  # kernels of older pyarrow end the process on tables without chunks
+        return []
     uids = table["sop_instance_uid"]
     counts = pc.value_counts(uids)
     shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
