@@ -1,0 +1,111 @@
+"""The README holds: its walk-through runs as written, and what it names exists."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtpipeline.cli import VERBS, build_parser
+from rtpipeline.contracts.tables import TABLES
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARSER = build_parser(VERBS)
+BLOCKS = re.findall(r"^ {4}((?:rtpipeline|make) .+?)(?: +#.*)?$", README, re.MULTILINE)
+LINES = [*BLOCKS, *re.findall(r"`((?:rtpipeline|make) [^`\n]+)`", README)]
+WALK_THROUGH = [line for line in BLOCKS if line.startswith("rtpipeline ")]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_commands_to_check() -> None:
+    assert [line.split()[1] for line in WALK_THROUGH] == ["demo", "validate", "run", "status"]
+    assert {line.split()[1] for line in LINES} >= {"setup", "test", "plan", "retry", "doctor", "dvh", "forget"}
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("rtpipeline ")])
+def test_the_command_line_takes_it(line: str) -> None:
+    """The real parser reads it: commands, options, required ones included, and kinds of values."""
+    if set(shlex.split(line)[2:]):
+        assert PARSER.parse_args(shlex.split(line)[1:]).handle
+    else:
+        assert shlex.split(line)[1].replace("-", "_") in VERBS
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_make_knows_target_and_variables(line: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    words = shlex.split(line.split("&&")[0])[1:]
+    for word in words:
+        name, is_variable, _ = word.partition("=")
+        assert re.search(rf"^{name} \?=" if is_variable else rf"^{name}:", makefile, re.MULTILINE), word
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the walk-through has run, with one patient instead of three."""
+    folder = tmp_path_factory.mktemp("walk")
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for line in WALK_THROUGH:
+        small = re.sub(r"--patients \d+", "--patients 1", line)
+        done = subprocess.run(
+            shlex.split(small), cwd=folder, env={**os.environ, "PATH": binaries}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{small}\n{done.stdout}{done.stderr}"
+    return folder
+
+
+@pytest.mark.slow
+def test_the_walk_through_ends_where_the_readme_says(walked: Path) -> None:
+    (shown,) = re.findall(r"Open `(\S+)`", README)
+    assert "not for treatment decisions" in (walked / shown).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_table_and_file_of_the_readme_is_among_the_results(walked: Path) -> None:
+    text = README[README.index("## The tables") : README.index("## What you can rely on")]
+    listed = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+    without_rows = re.findall(r"`(\w+)`", re.search(r"a status, never 0\. (.+?) are there without rows", text, re.S)[1])
+    latest = walked / "store" / "demo" / "results" / "latest"
+    assert {f.stem for f in latest.glob("*.parquet")} == {*listed, *without_rows} == set(TABLES)
+    for name in re.findall(r"`([\w/.-]+(?:\.\w+|/))`", text):
+        assert (latest / name.removeprefix("results/latest/")).exists(), name
+
+
+def test_every_link_and_path_of_the_readme_and_the_architecture_page_exists() -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / link).is_file(), link
+    for name in re.findall(r"`([a-z_]+(?:/[a-z_]*)*(?:\.py|/))`", PAGE):
+        assert (ROOT / name).exists() or (ROOT / "rtpipeline" / name).exists() or name == "private/", name
+
+
+def imports_of(package: str) -> set[str]:
+    """Top-level packages and modules of this project that a package imports, itself apart."""
+    folder = ROOT / "rtpipeline" / package
+    files = [folder] if folder.is_file() else folder.rglob("*.py")
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rtpipeline."):
+                found.add(node.module)
+    context = {"rtpipeline.execution.context", "rtpipeline.execution.environment"}
+    return {name.split(".")[1] for name in found - context} - {"errors", package.removesuffix(".py")}
+
+
+def test_the_architecture_page_says_what_each_package_imports() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)/?`(?:, `cli.py`)? \| .+ \| (.+?) \|$", PAGE, re.MULTILINE)
+    packages = {p.parent.name for p in (ROOT / "rtpipeline").glob("*/__init__.py")}
+    assert {name for name, _ in rows} == packages | {"config.py"}
+    for name, listed in rows:
+        if listed != "all":
+            assert imports_of(name) == set(listed.split(", ")) - {"nothing"}, name
+
+
+def test_the_architecture_page_is_one_page() -> None:
+    assert len(PAGE.splitlines()) <= 70
