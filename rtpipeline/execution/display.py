@@ -109,9 +109,9 @@ class LineDisplay:
         self._progress.expect(item.name for item in plan.items.values())
 
     def stage_ended(self, item: Item, *, reused: bool, wall_s: float) -> None:
-        """One line, except for outputs that were there already."""
+        """One line, except for outputs that were there already and for stages that are switched off."""
         self._progress.ended(item.name, item.status, reused=reused)
-        if not reused or item.status in FAILED_STATUSES:
+        if (not reused and item.status != "disabled") or item.status in FAILED_STATUSES:
             done, total = self._progress.done.total(), self._progress.total.total()
             reason = f" ({item.reason})" if item.reason else ""
             self.say(f"{item.course_id} {item.name} {item.status}{reason} {wall_s:.1f} s [{done}/{total}]")

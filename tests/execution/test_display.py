@@ -57,12 +57,13 @@ def test_each_ended_stage_is_one_line_and_kept_outputs_are_none(monkeypatch):
     with LineDisplay(stream) as lines:
         lines.expect(of)
         lines.stage_ended(ended(of, "prepare_rt", "done"), reused=True, wall_s=0.0)
+        lines.stage_ended(ended(of, "qc", "disabled", "not part of this version"), reused=False, wall_s=0.1)
         lines.stage_ended(ended(of, "structures", "done"), reused=False, wall_s=1.25)
         lines.stage_ended(ended(of, "dvh", "fault", "ValueError in stage dvh"), reused=False, wall_s=0.5)
     texts = [line.partition("Z ")[2] for line in stream.getvalue().splitlines()]
     assert texts == [
-        "p1-c01 structures done 1.2 s [2/9]",
-        "p1-c01 dvh fault (ValueError in stage dvh) 0.5 s [3/9]",
+        "p1-c01 structures done 1.2 s [3/9]",
+        "p1-c01 dvh fault (ValueError in stage dvh) 0.5 s [4/9]",
     ]
 
 
