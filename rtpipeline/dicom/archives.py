@@ -35,6 +35,8 @@ MAX_RATIO = 1000
 """Unpacked against packed bytes; clinical images reach 10, and deflate cannot exceed 1032."""
 SPOOL_BYTES = 64 * 1024**2
 TAR_BLOCK_BYTES = 1024**2
+MAX_TAR_HEADER_BYTES = 1024**2
+"""Of an extended header, which tarfile reads whole; it holds names and times, and paths end at 4096 bytes."""
 
 READ_ERRORS = (
     zipfile.BadZipFile,
@@ -108,6 +110,22 @@ def _is_tar(head: bytes) -> bool:
     except ValueError:
         return False
     return stated == sum(block[:148]) + 8 * 32 + sum(block[156:])
+
+
+class _TarMember(tarfile.TarInfo):
+    """Refuses extended headers that hold more than names."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # the hook that tarfile has for subclasses
+        if self.type in _TAR_EXTENDED and self.size > MAX_TAR_HEADER_BYTES:
+            raise BombError(f"a name of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
+_TAR_EXTENDED = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 
 class Budget:
@@ -242,7 +260,9 @@ class MemberReader:
 
     def _tar(self, file: BinaryIO, prefix: str) -> Iterator[tuple[str, Window]]:
         seen: set[str] = set()
-        with tarfile.open(fileobj=file, mode="r|", bufsize=TAR_BLOCK_BYTES, errors="surrogateescape") as archive:
+        with tarfile.open(
+            fileobj=file, mode="r|", bufsize=TAR_BLOCK_BYTES, errors="surrogateescape", tarinfo=_TarMember
+        ) as archive:
             for info in archive:
                 # a stream never goes back to a member, and the list of all of them would grow without bound
                 archive.members = []  # type: ignore[attr-defined]
@@ -330,12 +350,3 @@ def _size_problem(size: int, packed: int | None) -> str:
     if packed is not None and size > FREE_BYTES and size > MAX_RATIO * packed:
         return f"more than {MAX_RATIO} times its packed size"
     return ""
-
-
-def zip_member_count(file: BinaryIO) -> int:
-    """Entries in the directory of a zip; 0 where it cannot be read."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return len(archive.infolist())
-    except READ_ERRORS:
-        return 0

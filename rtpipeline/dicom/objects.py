@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from rtpipeline.dicom.archives import READABLE, Budget, MemberReader, Refusals, everything, sniff, zip_member_count
+from rtpipeline.dicom.archives import READ_ERRORS, READABLE, Budget, MemberReader, Refusals, everything, sniff
 from rtpipeline.dicom.sources import stored_name
 from rtpipeline.dicom.window import Window
 
@@ -48,7 +49,11 @@ class SourceFile:
 
     def member_count(self) -> int:
         """Entries of a zip archive."""
-        return zip_member_count(self._stream())
+        try:
+            with zipfile.ZipFile(self._stream()) as archive:
+                return len(archive.infolist())
+        except READ_ERRORS:
+            return 0
 
     def objects(
         self,

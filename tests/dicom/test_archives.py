@@ -189,6 +189,22 @@ def test_a_bomb_stops_at_the_limit(
     assert unpacked <= 5_000_000
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_tar_header_that_holds_more_than_a_name_is_a_bomb(kind: bytes, tmp_path: Path) -> None:
+    """tarfile reads such a header whole, before any limit for members can count."""
+    info = tarfile.TarInfo("x")
+    info.size, info.type = 2 * 1024**2, kind
+    path = tmp_path / "names.tar.gz"
+    path.write_bytes(
+        gzip.compress(as_tar({"first": b"1"})[:1024] + info.tobuf(tarfile.USTAR_FORMAT) + bytes(info.size))
+    )
+    taken = []
+    with SourceFile(path) as file, pytest.raises(archives.BombError, match="a name of 2097152 bytes"):
+        for name, _ in file.objects(refusals=Refusals()):
+            taken.append(name)
+    assert taken == ["first"]
+
+
 def test_a_zip_member_with_an_absurd_ratio_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "FREE_BYTES", 100_000)
     monkeypatch.setattr(archives, "MAX_RATIO", 50)
