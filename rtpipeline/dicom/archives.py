@@ -118,14 +118,11 @@ class _TarMember(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # the hook that tarfile has for subclasses
         if self.type in _TAR_EXTENDED and self.size > MAX_TAR_HEADER_BYTES:
             raise BombError(f"a name of {self.size} bytes")
-        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        return member
+        return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
 
 
-_TAR_EXTENDED = (
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-)
+_TAR_EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
+"""The last is Solaris' form of XHDTYPE."""
 
 
 class Budget:
