@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 
+from rtpipeline.dicom.decoders import MAX_FRAME_BYTES, can_decode
 from rtpipeline.dicom.deidentify import HEADER_KEYWORDS
 from rtpipeline.dicom.enhanced import ENHANCED_CLASSES, frame_macro, headers_of_frames
-from rtpipeline.dicom.pixels import can_decode
 from rtpipeline.dicom.series import PlaneStack, SliceHeader, header_from_row
 from rtpipeline.prepare.pixels import PixelScale, plane_values, scale_from_dataset
 from rtpipeline.prepare.volume import PlaneArray
@@ -117,9 +117,12 @@ def _scale(ds: Dataset, frame: int) -> PixelScale:
 
 
 def _frames(ds: Dataset) -> NDArray[Any]:
-    """(frames, rows, columns) stored values. Raises ValueError for colour."""
+    """(frames, rows, columns) stored values. Raises ValueError for colour and for frames too large to be true."""
     if int(ds.get("SamplesPerPixel") or 1) != 1:
         raise ValueError(f"{ds.SamplesPerPixel} samples per pixel; need 1")
+    frame_bytes = int(ds.get("Rows") or 0) * int(ds.get("Columns") or 0) * int(ds.get("BitsAllocated") or 0) // 8
+    if frame_bytes > MAX_FRAME_BYTES:
+        raise ValueError(f"frames of {frame_bytes} bytes; need at most {MAX_FRAME_BYTES}")
     stored = pixel_array(ds)
     return stored if stored.ndim == 3 else stored[np.newaxis]
 

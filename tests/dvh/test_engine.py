@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from linear_prisms import LinearPrisms, circle, rotation
 
 from rtpipeline.dvh import engine
 from rtpipeline.dvh.curve import Dvh
@@ -15,6 +14,7 @@ from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.engine import Sampling, compute_dvh
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.solid import PrismSolid
+from tests.dvh.linear_prisms import LinearPrisms, circle, rotation
 
 VOLUME_RTOL = 1e-4
 """Promised: 0.01 %. Areas are exact, so what is left is rounding."""
