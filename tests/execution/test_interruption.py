@@ -12,12 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from rtpipeline.execution.interruption import SIGNALS
+
 HERE = Path(__file__).parent
 PATIENCE_S = 60.0
 """Far more than a loaded machine needs to start a process and to import what the toys use."""
 
 PROMPT_S = 15.0
 """In which everything has to be gone."""
+
+
+def as_from_a_terminal() -> None:
+    """Signals do what they do in a terminal, also where the tests run in the background (there, Ctrl-C is ignored, and a
+    process keeps ignoring what it was started to ignore)."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -32,6 +41,7 @@ def command(toys):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=as_from_a_terminal,
             **options,
         )
         processes.append(process)
