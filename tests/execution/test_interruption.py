@@ -23,8 +23,8 @@ PROMPT_S = 15.0
 
 
 def as_from_a_terminal() -> None:
-    """Signals do what they do in a terminal, also where the tests run in the background (there, Ctrl-C is ignored, and a
-    process keeps ignoring what it was started to ignore)."""
+    """Signals do what they do in a terminal, also where the tests run in the background: Ctrl-C is ignored there, and a
+    process goes on ignoring what it was started to ignore."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_DFL)
 
