@@ -109,3 +109,16 @@ def test_the_architecture_page_says_what_each_package_imports() -> None:
 
 def test_the_architecture_page_is_one_page() -> None:
     assert len(PAGE.splitlines()) <= 70
+
+
+def test_the_example_of_the_manifest_page_loads(tmp_path):
+    from rtpipeline.organize.user_manifest import load_user_manifest
+
+    lines = (ROOT / "docs" / "manifest.md").read_text().splitlines()
+    example = [line.strip() for line in lines if line.startswith("    ")]
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join(example) + "\n")
+    rows = load_user_manifest(path)
+    assert [r.rx_gy for r in rows] == [66.0, 54.0, None, None]
+    assert [r.fractions_delivered for r in rows] == [None, None, 12, None]
+    assert [r.include for r in rows] == [None, None, None, False]
