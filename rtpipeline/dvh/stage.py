@@ -13,7 +13,6 @@ import pandas as pd
 
 from rtpipeline import __version__
 from rtpipeline.config import DvhConfig
-from rtpipeline.contracts.contours import Outline, read_contours
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.contracts.manifests import Course
 from rtpipeline.contracts.tables import DVH_CURVES, DVH_METRICS, STRUCTURE_KEYS, STRUCTURES
@@ -33,6 +32,7 @@ from rtpipeline.dvh.prescription import (
 )
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.outlines import Outline, read_contours
 from rtpipeline.geometry.solid import PrismSolid
 
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rtpipeline import __version__
-from rtpipeline.contracts.contours import Outline, flat_lists, write_contours
 from rtpipeline.contracts.manifests import Course, StructureSetRef
 from rtpipeline.contracts.tables import STRUCTURES
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.outlines import Outline, flat_lists, write_contours
 from rtpipeline.structures.measure import Measured, measure
 from rtpipeline.structures.plausibility import Drawn, plausibility_findings
 

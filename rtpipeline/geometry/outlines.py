@@ -1,4 +1,4 @@
-"""Closed contours on disk: one row each, ordered, as the structures stage hands them to the DVH."""
+"""Outlines of structures: closed contours, the solid they stand for, and the file that structures hands to dvh."""
 
 from __future__ import annotations
 
