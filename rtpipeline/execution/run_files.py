@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,16 +15,22 @@ from rtpipeline.execution.plan import CohortPlan, Item
 from rtpipeline.store.folder import CohortFolder, write_atomically
 
 
+TIME_FORMAT = "%Y%m%d-%H%M%S"
+TIME_LENGTH = 15
+
+
 def make_run_id(keys_digest: str, now: datetime | None = None) -> str:
     """`<UTC time>-<6 hex of the digest of all keys>`: sorts by time, and is a valid Kubernetes name."""
-    return f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{keys_digest[:6]}"
+    return f"{(now or datetime.now(UTC)):{TIME_FORMAT}}-{keys_digest[:6]}"
 
 
 def new_run(folder: CohortFolder, keys_digest: str, now: datetime) -> str:
-    """An id that no run of this cohort has yet."""
-    while folder.run(run_id := make_run_id(keys_digest, now)).exists():
-        now += timedelta(seconds=1)
-    return run_id
+    """An id that sorts after every run of this cohort, also after one of the same second."""
+    times = []
+    for run in (folder.root / "runs").glob("*"):
+        with contextlib.suppress(ValueError):  # a folder of somebody else's
+            times.append(datetime.strptime(run.name[:TIME_LENGTH], TIME_FORMAT).replace(tzinfo=UTC))
+    return make_run_id(keys_digest, max([now, *(time + timedelta(seconds=1) for time in times)]))
 
 
 def runs(folder: CohortFolder) -> list[str]:

@@ -43,11 +43,16 @@ def test_run_ids_sort_by_time_and_are_names_for_kubernetes():
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", early)
 
 
-def test_two_runs_in_one_second_have_two_ids(folder):
+def test_two_runs_in_one_second_have_two_ids_and_the_later_one_sorts_last(folder):
+    """The second run of a second was taken for the first one when its digest happened to sort before: `plan` then did
+    not know of the failure that had just been recorded."""
     now = datetime(2024, 3, 9, 8, 7, 59, tzinfo=UTC)
     first = new_run(folder, "abcdef", now)
     folder.run(first).mkdir(parents=True)
+    (folder.root / "runs" / "notes").mkdir()
     assert new_run(folder, "abcdef", now) == "20240309-080800-abcdef"
+    assert new_run(folder, "000000", now) == "20240309-080800-000000"
+    assert new_run(folder, "000000", now.replace(hour=9)) == "20240309-090759-000000"
 
 
 def test_the_latest_run_is_the_newest_with_a_plan(folder):
