@@ -14,7 +14,6 @@ from rtpipeline.errors import UsageError
 from rtpipeline.execution.plan import CohortPlan, Item
 from rtpipeline.store.folder import CohortFolder, write_atomically
 
-
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 TIME_LENGTH = 15
 
