@@ -13,6 +13,7 @@ from rtpipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from rtpipeline.config import Config
+    from rtpipeline.execution.cohort_run import RunOptions
     from rtpipeline.store.folder import CohortFolder
 
 DEFAULT_COHORT = "cohort"
@@ -75,6 +76,32 @@ def add_processing(parser: Any) -> None:
     )
     parser.add_argument("--secret-file", type=Path, metavar="FILE", help="secret of the cohort, for its pseudonyms")
     parser.add_argument("--verify-content", action="store_true", help="hash the whole content of every object")
+
+
+def add_cohort_run(parser: Any) -> None:
+    """All options of a run of a cohort: what `run` does and `plan` foresees."""
+    data = parser.add_argument_group("data")
+    add_input(data)
+    add_store(data)
+    add_config(data)
+    add_processing(parser.add_argument_group("processing"))
+    add_json(parser.add_argument_group("output"))
+
+
+def run_options(args: argparse.Namespace) -> RunOptions:
+    """What `add_cohort_run` has read."""
+    from rtpipeline.execution.cohort_run import RunOptions
+
+    return RunOptions(
+        inputs=tuple(args.input),
+        store=args.output,
+        cohort=args.cohort,
+        config=configuration(args),
+        courses=args.courses,
+        only=args.only,
+        force=tuple(args.force),
+        secret_file=args.secret_file,
+    )
 
 
 def cohort_name(text: str) -> str:

@@ -20,30 +20,14 @@ def register(verbs: Any) -> None:
         "show which course-stages would run, and why",
         "Computes nothing. A stage behind one that runs is kept after all when that one's output turns out the same.",
     )
-    data = parser.add_argument_group("data")
-    options.add_input(data)
-    options.add_store(data)
-    options.add_config(data)
-    options.add_processing(parser.add_argument_group("processing"))
-    options.add_json(parser.add_argument_group("output"))
+    options.add_cohort_run(parser)
 
 
 def handle(args: argparse.Namespace) -> int:
     """Print the plan."""
-    from rtpipeline.execution.cohort_run import RunOptions
     from rtpipeline.execution.foresight import foresee
 
-    seen = foresee(
-        RunOptions(
-            inputs=tuple(args.input),
-            store=args.output,
-            cohort=args.cohort,
-            config=options.configuration(args),
-            courses=args.courses,
-            only=args.only,
-            force=tuple(args.force),
-        )
-    )
+    seen = foresee(options.run_options(args))
     if args.json:
         options.write_json(seen.as_json())
     else:

@@ -20,31 +20,12 @@ def register(verbs: Any) -> None:
         "turn an export into tables",
         "What is done already is kept: running again goes on where an earlier run ended.",
     )
-    data = parser.add_argument_group("data")
-    options.add_input(data)
-    options.add_store(data)
-    options.add_config(data)
-    options.add_processing(parser.add_argument_group("processing"))
-    options.add_json(parser.add_argument_group("output"))
+    options.add_cohort_run(parser)
 
 
 def handle(args: argparse.Namespace) -> int:
     """Run the cohort."""
-    from rtpipeline.execution.cohort_run import RunOptions
-
-    return run_and_report(
-        RunOptions(
-            inputs=tuple(args.input),
-            store=args.output,
-            cohort=args.cohort,
-            config=options.configuration(args),
-            courses=args.courses,
-            only=args.only,
-            force=tuple(args.force),
-            secret_file=args.secret_file,
-        ),
-        as_json=args.json,
-    )
+    return run_and_report(options.run_options(args), as_json=args.json)
 
 
 def run_and_report(run_options: RunOptions, *, as_json: bool) -> int:
