@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtpipeline.geometry.polygon import ContourQuality, contour_quality, fit_plane
+from rtpipeline.geometry.polygon import ContourQuality, contour_quality, fit_plane, plane_frame
 
 Array = NDArray[np.float64]
 
@@ -19,14 +19,6 @@ def _across(points_xyz_mm: Array) -> int | None:
     return int(flat[-1]) if len(flat) else None
 
 
-def _plane_axes(normal: Array) -> Array:
-    """(2, 3) unit vectors across a normal."""
-    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
-    first = np.cross(normal, helper)
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(normal, first)])
-
-
 def plane_residual_mm(points_xyz_mm: Array) -> float:
     """Largest distance of the (n, 3) points from the plane that fits them best."""
     return 0.0 if _across(points_xyz_mm) is not None else fit_plane(points_xyz_mm).residual_mm
@@ -38,7 +30,7 @@ def quality(points_xyz_mm: Array) -> ContourQuality:
     if axis is not None:
         return contour_quality(np.delete(points_xyz_mm, axis, axis=1))
     plane = fit_plane(points_xyz_mm)
-    return contour_quality((points_xyz_mm - plane.centre_xyz_mm) @ _plane_axes(plane.normal).T)
+    return contour_quality((points_xyz_mm - plane.centre_xyz_mm) @ plane_frame(plane.normal)[:2].T)
 
 
 def repeated(polygons: list[Array]) -> set[int]:
@@ -92,7 +84,7 @@ def _holds(polygon_xyz_mm: Array, point_xyz_mm: Array) -> bool:
         polygon, point = np.delete(polygon_xyz_mm, axis, axis=1), np.delete(point_xyz_mm, axis)
     else:
         plane = fit_plane(polygon_xyz_mm)
-        axes = _plane_axes(plane.normal)
+        axes = plane_frame(plane.normal)[:2]
         distance = abs(float((point_xyz_mm - plane.centre_xyz_mm) @ plane.normal))
         polygon, point = (polygon_xyz_mm - plane.centre_xyz_mm) @ axes.T, axes @ (point_xyz_mm - plane.centre_xyz_mm)
     if distance > SAME_PLANE_MM:

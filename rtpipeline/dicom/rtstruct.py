@@ -17,9 +17,7 @@ from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.contour_checks import count_inner, plane_residual_mm, quality, repeated
 from rtpipeline.dicom.element_values import charset_of, decimals, integer, items, numbers, term, text
 from rtpipeline.geometry.polygon import MIN_POINTS
-
-PLANE_RESIDUAL_MM = 0.5
-"""Distance of a vertex from its contour's plane above which the contour is not planar (SS_CONTOUR_NONPLANAR)."""
+from rtpipeline.geometry.solid import PLANE_RESIDUAL_MM
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 """Both are filled by the even-odd rule; the second says so itself (PS3.3 C.8.8.6.3)."""

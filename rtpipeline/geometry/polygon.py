@@ -89,6 +89,14 @@ def fit_plane(points_xyz_mm: Array) -> PlaneFit:
     return PlaneFit(normal=normal, centre_xyz_mm=centre, residual_mm=residual)
 
 
+def plane_frame(normal: Array) -> Array:
+    """(3, 3) rows u, v, normal, orthonormal and right-handed; for axial planes u, v are the patient's x, y."""
+    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
+    u = helper - (helper @ normal) * normal
+    u /= np.linalg.norm(u)
+    return np.array([u, np.cross(normal, u), normal])
+
+
 def contour_quality(points_xy_mm: Array) -> ContourQuality:
     """Count, area and self-crossings of one closed contour (n, 2) in its plane."""
     points = np.asarray(points_xy_mm, float)

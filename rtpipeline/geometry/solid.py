@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from rtpipeline.geometry.even_odd import Array, Ints, area_moments, even_odd_edges, is_inside
-from rtpipeline.geometry.polygon import MIN_AREA_MM2, MIN_POINTS
+from rtpipeline.geometry.polygon import MIN_AREA_MM2, MIN_POINTS, plane_frame
 
 PLANE_RESIDUAL_MM = 0.5
 """A vertex farther than this from its contour's plane makes the contour non-planar."""
@@ -89,7 +89,7 @@ class PrismSolid:
             raise NonPlanarContourError(
                 f"a vertex lies {residual_mm:.3g} mm off the plane of its contour; need <= {PLANE_RESIDUAL_MM} mm"
             )
-        axes = _frame(normal)
+        axes = plane_frame(normal)
         points = points @ axes.T
         uv, offsets = points[:, :2], np.add.reduceat(points[:, 2], starts[:-1]) / np.diff(starts)
 
@@ -225,14 +225,6 @@ def _common_normal(points_xyz_mm: Array, starts: Ints) -> tuple[Array, float]:
     normal = np.linalg.eigh(centred.T @ centred)[1][:, 0]
     normal = normal * np.sign(normal[np.argmax(np.abs(normal))])
     return normal, float(np.abs(centred @ normal).max())
-
-
-def _frame(normal: Array) -> Array:
-    """Rows u, v, normal, orthonormal and right-handed; for axial planes u, v are the patient's x, y."""
-    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
-    u = helper - (helper @ normal) * normal
-    u /= np.linalg.norm(u)
-    return np.array([u, np.cross(normal, u), normal])
 
 
 def _plane_starts(sorted_offsets_mm: Array) -> Ints:
