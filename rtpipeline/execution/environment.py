@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from rtpipeline.config import Config
+if TYPE_CHECKING:
+    from rtpipeline.config import Config
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
