@@ -136,3 +136,11 @@ def test_the_configurations_of_the_first_description_load():
     assert (minimal.workers, minimal.segmentation.workers, minimal.radiomics.thread_limit) == ("auto", 1, None)
     assert (medium.workers, medium.segmentation.nr_threads_save, medium.radiomics.thread_limit) == (8, 4, 4)
     assert (large.workers, large.segmentation.workers, large.custom_models.workers) == (32, 2, 2)
+
+
+def test_a_dvh_of_loose_files_has_the_metrics_of_a_run_by_default():
+    from rtpipeline.dvh import metrics
+
+    dvh = Config().dvh
+    assert (dvh.d_pct, dvh.d_cc, dvh.v_gy) == (list(metrics.D_PCT), list(metrics.D_CC), list(metrics.V_GY))
+    assert (dvh.v_rx_pct, dvh.coverage_limit_pct) == (list(metrics.V_RX_PCT), metrics.COVERAGE_LIMIT_PCT)
