@@ -8,31 +8,31 @@ from rtpipeline import __version__
 from rtpipeline.aggregation.collect import Part
 from rtpipeline.aggregation.run_plan import CollectedCourse
 
-SOURCES: dict[str, tuple[str, str] | None] = {
-    "structures": ("structures", "structures.parquet"),
-    "dvh_metrics": ("dvh", "dvh_metrics.parquet"),
-    "dvh_curves": ("dvh", "dvh_curves.parquet"),
-    "radiomics": ("radiomics", "radiomics.parquet"),
-    "robustness": ("robustness", "robustness.parquet"),
-    "robustness_summary": None,
-    "qc": ("qc", "qc.parquet"),
-    "fractions": ("prepare_rt", "fractions.parquet"),
-    "tps_dvh": ("prepare_rt", "tps_dvh.parquet"),
+SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
+    "structures": (("structures", "structures.parquet"),),
+    "segmentation": (("segmentation", "segmentation.parquet"), ("custom_models", "segmentation.parquet")),
+    "agreement": (("structures", "agreement.parquet"),),
+    "dvh_metrics": (("dvh", "dvh_metrics.parquet"),),
+    "dvh_curves": (("dvh", "dvh_curves.parquet"),),
+    "radiomics": (("radiomics", "radiomics.parquet"),),
+    "robustness": (("robustness", "robustness.parquet"),),
+    "robustness_summary": (),
+    "qc": (("qc", "qc.parquet"),),
+    "fractions": (("prepare_rt", "fractions.parquet"),),
+    "tps_dvh": (("prepare_rt", "tps_dvh.parquet"),),
 }
-"""Table of the results to (stage, file); None for a table that no stage of a course writes."""
+"""Table of the results to the stages and files that it is made of; none where no stage of a course writes it."""
 
 
 def parts_of(name: str, courses: Sequence[CollectedCourse], cohort: str) -> list[Part]:
     """The parts of a table, in the order of the courses."""
-    source = SOURCES[name]
-    if source is None:
-        return []
-    stage, file = source
     parts = []
     for collected in courses:
-        state = collected.stages[stage]
-        path = state.table(file)
-        if path is not None:
+        for stage, file in SOURCES[name]:
+            state = collected.stages[stage]
+            path = state.table(file)
+            if path is None:
+                continue
             version = state.record.rtpipeline_version if state.record else ""
             envelope = {
                 "cohort": cohort,

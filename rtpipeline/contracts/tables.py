@@ -13,7 +13,9 @@ COURSE = Column("course_id", "string", "", "pseudonym of the course: patient_id 
 IMAGE = Column("image_id", "string", "", "image within the course; null where the structure set has none")
 MODALITY = Column("modality", "string", "", "CT, MR or PT, of the image")
 SET = Column("structure_set_id", "string", "", "structure set within the course", nullable=False)
-SOURCE = Column("structure_source", "string", "", "manual, totalsegmentator, custom or derived", nullable=False)
+SOURCE = Column(
+    "structure_source", "string", "", "manual, totalsegmentator, custom, derived or cropped", nullable=False
+)
 STRUCTURE = Column("structure_id", "string", "", "source, set and ROI number or label", nullable=False)
 NAME = Column("structure_name", "string", "", "name as in the file", nullable=False)
 NAME_TG263 = Column("structure_name_tg263", "string", "", "TG-263 name; null when not matched")
@@ -240,9 +242,86 @@ PLANS = Table(
     ),
 )  # fmt: skip
 
-RADIOMICS = Table("radiomics", "radiomic features, one row for each image and structure", ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"), (*STRUCTURE_KEYS, Column("status", "string", "", "ok or the reason for no features", nullable=False), *PROVENANCE))  # fmt: skip
-ROBUSTNESS = Table("robustness", "features of perturbed structures", (), (*STRUCTURE_KEYS, *PROVENANCE))
+SEGMENTATION = Table(
+    "segmentation",
+    "every structure that a network was asked for, also those that it did not find",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"),
+    (
+        COHORT, PATIENT, COURSE, IMAGE, MODALITY, SET, SOURCE, STRUCTURE, NAME,
+        Column("model", "string", "", "task of TotalSegmentator, or name of the custom model", nullable=False),
+        Column("label", "Int64", "", "number in the label map", nullable=False),
+        Column("status", "string", "", "ok, not_found, or cut_off: touches the end of the image", nullable=False),
+        Column("volume_cc", "float64", "cc", "voxels times their volume; null unless found whole"),
+        Column("voxels", "Int64", "", "voxels with the label"),
+        Column("components", "Int64", "", "pieces (26-connected)"),
+        Column("largest_component_pct", "float64", "%", "voxels of the largest piece"),
+        Column("touches_edge", "string", "", "faces of the image that it touches, joined with +; null when none"),
+        Column("centroid_x_mm", "float64", "mm", "patient left"),
+        Column("centroid_y_mm", "float64", "mm", "patient posterior"),
+        Column("centroid_z_mm", "float64", "mm", "patient superior"),
+        Column("laterality", "string", "", "ok, or swapped: on the other side of the body's middle than its name says; null for structures without a side"),
+        Column("segmentation_resolution_mm", "float64", "mm", "voxel edge that the network worked at"),
+        Column("phantom_weights", "boolean", "", "made by networks that know nothing but the demo's phantom", nullable=False),
+        Column("device", "string", "", "cpu or cuda"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+AGREEMENT = Table(
+    "agreement",
+    "where two sources have the same structure on the same image: how far they agree",
+    ("cohort", "patient_id", "course_id", "structure_id_a", "structure_id_b"),
+    (
+        COHORT, PATIENT, COURSE, IMAGE,
+        Column("structure_name_tg263", "string", "", "the name that both have", nullable=False),
+        Column("structure_id_a", "string", "", "first structure", nullable=False),
+        Column("structure_source_a", "string", "", "its source", nullable=False),
+        Column("structure_id_b", "string", "", "second structure", nullable=False),
+        Column("structure_source_b", "string", "", "its source", nullable=False),
+        Column("status", "string", "", "ok, or the reason for no numbers", nullable=False),
+        Column("volume_a_cc", "float64", "cc", "voxels of the first mask"),
+        Column("volume_b_cc", "float64", "cc", "voxels of the second mask"),
+        Column("dice", "float64", "", "2 |A and B| / (|A| + |B|)"),
+        Column("hd95_mm", "float64", "mm", "the larger of the two directed 95th percentiles of surface distance"),
+        Column("surface_dice", "float64", "", "share of both surfaces within the tolerance of the other (Nikolov 2018)"),
+        Column("surface_dice_tolerance_mm", "float64", "mm", "its tolerance"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+FEATURES = Pattern(
+    r"(original|log-sigma-[\d-]+-mm-3D|wavelet-[LH]{3}|square|squareroot|logarithm|exponential|gradient|lbp-3D-(m1|m2|k))_"
+    r"(shape|firstorder|glcm|glrlm|glszm|gldm|ngtdm)_\w+",
+    "float64", "", "feature, by its PyRadiomics name",
+)  # fmt: skip
+
+RADIOMICS = Table(
+    "radiomics",
+    "radiomic features, one row for each image and structure",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"),
+    (
+        *STRUCTURE_KEYS,
+        Column("status", "string", "", "ok or the reason for no features", nullable=False),
+        *PROVENANCE,
+    ),
+    (FEATURES,),
+)  # fmt: skip
+
+ROBUSTNESS = Table(
+    "robustness",
+    "features of perturbed structures, one row for each structure and state",
+    ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id", "state"),
+    (
+        *STRUCTURE_KEYS,
+        Column("state", "string", "", "name of the perturbation state", nullable=False),
+        Column("status", "string", "", "ok or the reason for no features", nullable=False),
+        *PROVENANCE,
+    ),
+    (FEATURES,),
+)  # fmt: skip
+
 ROBUSTNESS_SUMMARY = Table("robustness_summary", "robustness of each feature over the cohort", (), (COHORT,))
+
 QC = Table("qc", "quality checks, one row each", (), (COHORT, PATIENT, COURSE, *PROVENANCE))
 
 TABLES: dict[str, Table] = {
@@ -250,6 +329,8 @@ TABLES: dict[str, Table] = {
     for t in (
         COURSES,
         STRUCTURES,
+        SEGMENTATION,
+        AGREEMENT,
         DVH_METRICS,
         DVH_CURVES,
         RADIOMICS,

@@ -37,6 +37,9 @@ class StageContext:
     """aggregation only: the cohort's folder of the store"""
     run_id: str = ""
     stage_key: str = ""
+    previous: Path | None = None
+    """an earlier output under this very key and with the same inputs that ended `partial`: what succeeded there may be
+    copied instead of computed again"""
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, *findings: Finding) -> None:

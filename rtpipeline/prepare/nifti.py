@@ -21,19 +21,19 @@ VOXEL_OFFSET = 352
 COMPRESSION_LEVEL = 1
 """Volumes are read a few times and then kept: level 6 takes three times as long for a tenth less."""
 
-DATATYPES = {"int16": (4, 16), "float32": (16, 32)}
+DATATYPES = {"uint8": (2, 8), "int16": (4, 16), "uint16": (512, 16), "float32": (16, 32)}
 """numpy name to NIfTI datatype and bits per voxel."""
 
 RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def write_nifti(path: Path, values: NDArray[Any], grid: Grid) -> None:
-    """Write `path` (.nii.gz) from (z, y, x) int16 or float32 values on a uniform grid.
+    """Write `path` (.nii.gz) from (z, y, x) values of one of DATATYPES on a uniform grid.
 
     Raises ValueError for other types, for a grid that does not fit, or whose planes have unequal distances.
     """
     if values.dtype.name not in DATATYPES:
-        raise ValueError(f"values are {values.dtype}; need int16 or float32")
+        raise ValueError(f"values are {values.dtype}; need {', '.join(DATATYPES)}")
     if values.shape != grid.shape_zyx or not grid.is_uniform or len(values) < 2:
         raise ValueError(f"values {values.shape} need a uniform grid of that shape, found {grid.shape_zyx}")
     little = values.dtype.newbyteorder("<")
@@ -56,7 +56,9 @@ def read_nifti_values(path: Path) -> NDArray[Any]:
         datatype = struct.unpack_from("<h", header, 70)[0]
         names = [name for name, (code, _) in DATATYPES.items() if code == datatype]
         if not names or dim[0] != 3:
-            raise ValueError(f"{path.name} has datatype {datatype} and {dim[0]} dimensions; need int16 or float32, 3")
+            raise ValueError(
+                f"{path.name} has datatype {datatype} and {dim[0]} dimensions; need 3 and {', '.join(DATATYPES)}"
+            )
         values = np.empty(dim[3:0:-1], np.dtype(names[0]).newbyteorder("<"))
         for plane in values:
             block = packed.read(plane.nbytes)

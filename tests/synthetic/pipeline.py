@@ -17,7 +17,8 @@ from rtpipeline.stages import STAGES
 from rtpipeline.store.identity import load_or_make_secret
 
 COHORT = "test"
-BUILT = [n for n, s in STAGES.items() if s.entry and s.scope == "course"]
+SPINE = ["prepare_images", "prepare_rt", "structures", "dvh"]
+"""The stages of a course that need neither networks nor features: what nearly every fault is about."""
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Chain:
 
 
 def run_chain(source: Path, work: Path, config: Config | None = None, *, stages: list[str] | None = None) -> Chain:
-    """Organize `source` and run every built course stage, into `work`; each gets what the stage table says, no more."""
+    """Organize `source` and run course stages (the SPINE by default) into `work`; each gets what the table says, no more."""
     config = config or Config()
     private = work / "private"
     load_or_make_secret(private)
@@ -78,7 +79,7 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
     chain.findings += _findings(organize)
     for course in chain.manifest.courses:
         ended: dict[str, Path] = {}
-        for stage in BUILT if stages is None else stages:
+        for stage in SPINE if stages is None else stages:
             if any(chain.codes.get((course.course_id, need)) is not ExitCode.DONE for need in STAGES[stage].needs):
                 continue  # as the runner does: omitted
             request = StageRequest(

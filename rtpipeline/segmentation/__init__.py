@@ -1,0 +1,1 @@
+"""Structures from networks: TotalSegmentator, and nnU-Net models of the user."""
