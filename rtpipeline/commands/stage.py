@@ -45,6 +45,7 @@ def register(verbs: Any) -> None:
     labels.add_argument("--key", default="", metavar="KEY", help="key of the output")
     labels.add_argument("--run-id", default="", metavar="ID", help="run that this belongs to")
     labels.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes of the stage (1)")
+    labels.add_argument("--fresh", action="store_true", help="use nothing of an earlier partial output in --out")
     labels.add_argument("--note", type=Path, metavar="FILE", help="receives `memory` or `transient` before exit 75")
 
 
@@ -89,6 +90,7 @@ def handle(args: argparse.Namespace) -> int:
             store=args.store,
             run_id=args.run_id,
             workers=args.workers,
+            fresh=args.fresh,
             note=args.note,
         )
     )

@@ -170,6 +170,7 @@ class CourseRunner:
             sources=where.sources if stage.reader else (),
             private=where.private if stage.reader else None,
             run_id=where.run_id,
+            fresh=item.name in self._plan.demands.forced,
         )
         return Task(request, where.logs / item.course_id / f"{item.name}.log")
 

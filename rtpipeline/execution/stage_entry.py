@@ -63,6 +63,8 @@ class StageRequest:
     store: Path | None = None
     run_id: str = ""
     workers: int = 1
+    fresh: bool = False
+    """nothing of an earlier, partial output under the same key is used again"""
     note: Path | None = None
     """receives `memory` or `transient` before the process ends with the transient code"""
 
@@ -115,6 +117,7 @@ def _run_and_publish(request: StageRequest, stage: Stage, scratch: Path) -> Exit
         store=request.store,
         run_id=request.run_id,
         stage_key=request.stage_key,
+        previous=_previous(request, stage),
     )
     started = datetime.now(UTC)
     clock, cpu = time.perf_counter(), _cpu_seconds()
@@ -162,6 +165,17 @@ def _known_stage(request: StageRequest) -> Stage:
     if missing and stage.entry is not None:
         raise UsageError(f"stage {stage.name} needs the output of {', '.join(missing)}; give --in {missing[0]}=DIR.")
     return stage
+
+
+def _previous(request: StageRequest, stage: Stage) -> Path | None:
+    """The output that this one replaces, when it is the same work left incomplete: same key, same inputs."""
+    if request.fresh or not request.stage_key or not request.out.is_dir():
+        return None
+    record = StageRecord.load(request.out)
+    if record is None or record.status != "partial" or record.stage_key != request.stage_key:
+        return None
+    today = {name: upstream_state(request.inputs.get(name)) for name in stage.upstream}
+    return request.out if record.upstream == today else None
 
 
 def _is_usable(folder: Path) -> bool:
@@ -214,7 +228,7 @@ def _record(request: StageRequest, stage: Stage, context: StageContext, outcome:
         output_digest=output_digest(context.out),
         upstream={name: upstream_state(request.inputs.get(name)) for name in stage.upstream},
         config=config_slice(stage, request.config),
-        settings_digest=settings_digest(stage.name, request.config),
+        settings_digest=request.stage_key.rpartition("-")[2] or settings_digest(stage.name, request.config),
         versions={lib: library_version(lib) for lib in stage.libraries},
         weights=outcome.weights,
         device=outcome.device,

@@ -233,3 +233,52 @@ def test_the_record_names_files_of_the_configuration_but_not_their_folders(stage
     _, out = stage_of(lambda context: StageOutcome(), config=parse_config({"manifest": str(folder / "manifest.csv")}))
     assert StageRecord.load(out).config == {"manifest": "manifest.csv"}
     assert "Doe_John" not in (out / "stage.json").read_text()
+
+
+def partial_then(first: dict, second: dict, stage_of):
+    """What the second of two attempts at one key is told of the first, which ended `partial`."""
+    seen = []
+
+    def stage(context):
+        seen.append(context.previous.joinpath("item").read_text() if context.previous else None)
+        (context.out / "item").write_text("kept")
+        return StageOutcome(status=first.get("status", "partial"))
+
+    fixed = {"stage_key": "in-settings"}
+    stage_of(stage, **fixed)
+    stage_of(stage, **{**fixed, **second})
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({}, {}, "kept"),
+        ({"status": "done"}, {}, None),
+        ({}, {"fresh": True}, None),
+        ({}, {"stage_key": "in-others"}, None),
+        ({}, {"stage_key": ""}, None),
+    ],
+    ids=["the same work", "nothing was missing", "forced", "another key", "no key"],
+)
+def test_what_succeeded_of_a_partial_output_may_be_used_again(first, second, told, stage_of):
+    assert partial_then(first, second, stage_of) == [None, told]
+
+
+def test_a_partial_output_of_other_inputs_is_not_used_again(stage_of, tmp_path):
+    """`prepare_rt` waits for nothing, so a stage that does: its upstream differs in the second attempt."""
+    seen = []
+
+    def stage(context):
+        seen.append(context.previous)
+        return StageOutcome(status="partial")
+
+    def upstream(name):
+        folder = tmp_path / name
+        _, out = stage_of(lambda context: (context.out / "x").write_text(name) and StageOutcome(), out=folder)
+        return {"organize": tmp_path / "organize", "prepare_rt": out, "prepare_images": out}
+
+    left, right = upstream("left"), upstream("right")
+    for inputs in (left, left, right):
+        _, out = stage_of(stage, stage="structures", inputs=inputs)
+    assert seen == [None, out, None]

@@ -1,0 +1,25 @@
+"""The settings digests of a run: the configuration, and the weights that its networks would load."""
+
+from __future__ import annotations
+
+from rtpipeline.config import Config
+from rtpipeline.stages import STAGES
+from rtpipeline.store.keys import settings_digest
+
+
+def all_settings(config: Config) -> dict[str, str]:
+    """The settings digest of every stage."""
+    weights = weights_in_use(config)
+    return {name: settings_digest(name, config, weights) for name in STAGES}
+
+
+def weights_in_use(config: Config) -> dict[str, dict[str, str]]:
+    """For each stage with a network, file name to sha256 of what it would load, `absent` where that is missing."""
+    from rtpipeline.segmentation import custom_model, weights
+
+    found = {}
+    if config.segmentation.enabled:
+        found["segmentation"] = weights.weights_in_use(config)
+    if config.custom_models.enabled:
+        found["custom_models"] = custom_model.weights_in_use(config)
+    return found
