@@ -1,0 +1,1 @@
+"""How far features stay the same when image and structure are perturbed."""
