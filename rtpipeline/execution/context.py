@@ -25,6 +25,8 @@ class StageContext:
     """empty folder; becomes the stage's output by a rename when the stage has ended well"""
     inputs: dict[str, Path] = field(default_factory=dict)
     """output folder of each upstream stage that has one; a soft dependency may be absent"""
+    failed: dict[str, Path] = field(default_factory=dict)
+    """folder of each upstream stage that ended in an error: its `stage.json` says why, what else it holds may be half"""
     course_id: str | None = None
     threads: int = 1
     workers: int = 1

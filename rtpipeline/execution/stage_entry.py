@@ -109,6 +109,7 @@ def _run_and_publish(request: StageRequest, stage: Stage, scratch: Path) -> Exit
         config=request.config,
         out=scratch,
         inputs={name: path for name, path in request.inputs.items() if _is_usable(path)},
+        failed={name: path for name, path in request.inputs.items() if path.is_dir() and not _is_usable(path)},
         course_id=request.course_id,
         threads=stage_threads(stage.name, request.config),
         workers=request.workers,
