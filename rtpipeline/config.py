@@ -7,6 +7,7 @@ section; the others (workers, threads, devices, paths, force) never do. `result=
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,14 @@ def _each_once(values: list[float]) -> list[float]:
     if len(set(values)) < len(values):
         raise ValueError("each value may stand there once: it names a column")
     return values
+
+
+def _refuse_unknown(key: str, kind: str, names: list[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{key} names no {kind}: {name!r}{hint}")
 
 
 Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
@@ -99,8 +108,14 @@ class SegmentationConfig(Section):
     enabled: Literal["auto"] | bool = _result("auto", "auto: not run where the weights are absent")
     workers: Workers = _running(1, "courses at once (pool seg_workers)")
     threads_per_worker: int | None = _running(None, "threads of one segmentation process", ge=1)
-    device: str = _running("auto", "auto, cpu, gpu or gpu:N")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:\d+)$")] = _running(
+        "auto", "auto: the GPU, else the CPU with a finding; cpu; gpu or gpu:N: not run without it"
+    )
+    images: Literal["planning", "prepared"] = _result(
+        "planning", "images to segment: the planning image, or every prepared CT and MR"
+    )
     fast: bool = _result(False, "3 mm model")
+    fastest: bool = _result(False, "6 mm model, where the task has one; before `fast`")
     force: bool = _running(False, "run again although done")
     roi_subset: list[str] | None = _result(None, "structures to segment; null for all")
     extra_models: list[str] = _result([], "further tasks after `total`")
@@ -109,6 +124,19 @@ class SegmentationConfig(Section):
     nr_threads_save: int | None = _running(None, "processes for saving", ge=1)
     num_proc_preprocessing: int | None = _running(None, "processes for preprocessing", ge=1)
     num_proc_export: int | None = _running(None, "processes for export", ge=1)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> SegmentationConfig:
+        """Tasks and structures are those of the installed library, so that a slip shows before anything runs."""
+        if not (self.extra_models or self.roi_subset):
+            return self
+        from rtpipeline.segmentation import catalogue
+
+        if catalogue.is_installed():
+            structures = {n for task in catalogue.TOTAL.values() for n in catalogue.class_names(task).values()}
+            _refuse_unknown("extra_models", "task", self.extra_models, catalogue.task_names())
+            _refuse_unknown("roi_subset", "structure of `total`", self.roi_subset or [], sorted(structures))
+        return self
 
 
 class CustomModelsConfig(Section):
@@ -160,6 +188,9 @@ class QcConfig(Section):
     """Quality checks."""
 
     enabled: bool = _result(True, "write qc.parquet and the course page")
+    agreement_dice_minimum: float = _result(
+        0.7, "structures of two sources that agree less than this are flagged (Dice)", ge=0, le=1
+    )
 
 
 class AggregationConfig(Section):

@@ -76,6 +76,11 @@ def totalsegmentator_weights() -> Path:
     return (Path(home) if home else Path.home() / ".totalsegmentator") / "nnunet" / "results"
 
 
+def totalsegmentator_license() -> str | None:
+    """Licence number for the tasks of TotalSegmentator that need one (`TOTALSEG_LICENSE`)."""
+    return os.environ.get("TOTALSEG_LICENSE") or None
+
+
 def _first_number(*paths: Path) -> float | None:
     for path in paths:
         try:
