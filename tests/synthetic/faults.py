@@ -27,6 +27,7 @@ ELSEWHERE: dict[str, str] = {
     "SEG_WEIGHTS_MISSING": _NETWORK,
     "SEG_EMPTY": _NETWORK,
     "RES_SHM": _NETWORK,
+    "SS_SOURCES_DISAGREE": "needs two sources of one structure: tests/structures/test_agreement.py",
     "RAD_MASK_SMALL": _FEATURES,
     "RAD_GEOMETRY": _FEATURES,
     "RES_TRANSIENT": _RUNNER,
