@@ -322,7 +322,23 @@ ROBUSTNESS = Table(
 
 ROBUSTNESS_SUMMARY = Table("robustness_summary", "robustness of each feature over the cohort", (), (COHORT,))
 
-QC = Table("qc", "quality checks, one row each", (), (COHORT, PATIENT, COURSE, *PROVENANCE))
+QC = Table(
+    "qc",
+    "quality checks of each course, one row for each check and object",
+    ("cohort", "patient_id", "course_id", "check", "object"),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("check", "string", "", "name of the check", nullable=False),
+        Column("object", "string", "", "what was looked at, by its id; `course` when it is the course as a whole", nullable=False),
+        Column("status", "string", "", "pass, warn, fail or not_evaluated", nullable=False),
+        Column("measured", "string", "", "what was found; the reason where it was not evaluated", nullable=False),
+        Column("expected", "string", "", "what is needed", nullable=False),
+        Column("codes", "string", "", "codes of the findings behind it, joined with ;"),
+        Column("findings_e", "Int64", "", "findings of severity E behind it", nullable=False),
+        Column("findings_w", "Int64", "", "findings of severity W behind it", nullable=False),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
 
 TABLES: dict[str, Table] = {
     t.name: t

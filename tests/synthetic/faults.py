@@ -30,6 +30,7 @@ ELSEWHERE: dict[str, str] = {
     "SS_SOURCES_DISAGREE": "needs two sources of one structure: tests/structures/test_agreement.py",
     "RAD_MASK_SMALL": _FEATURES,
     "RAD_GEOMETRY": _FEATURES,
+    "QC_PICTURE": "made by the stage that draws pictures: tests/qc/test_stage.py",
     "RES_TRANSIENT": _RUNNER,
     "RES_DATA": _RUNNER,
     "RES_MEMORY": _RUNNER,
