@@ -26,7 +26,7 @@ class StageContext:
     inputs: dict[str, Path] = field(default_factory=dict)
     """output folder of each upstream stage that has one; a soft dependency may be absent"""
     failed: dict[str, Path] = field(default_factory=dict)
-    """folder of each upstream stage that ended in an error: its `stage.json` says why, what else it holds may be half"""
+    """folder of each upstream stage that ended in an error: its `stage.json` says why, the rest of it may be half"""
     course_id: str | None = None
     threads: int = 1
     workers: int = 1

@@ -12,6 +12,7 @@ from rtpipeline.contracts.manifests import CohortManifest, Course, Upstream
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.outputs import FAILED_STATUSES, Output, read_output, state_of
 from rtpipeline.execution.reasons import Demands, Kind, Reason, explain_absence, why_it_runs
+from rtpipeline.execution.settings import all_settings
 from rtpipeline.stages import STAGES, Stage, dependants
 from rtpipeline.store.folder import CohortFolder
 from rtpipeline.store.keys import course_stage_key, digest, file_sha256, settings_digest, stage_key, stage_path
@@ -125,11 +126,6 @@ class CohortPlan:
 def course_stages() -> list[Stage]:
     """The stages of a course, each after what it waits for."""
     return [stage for stage in STAGES.values() if stage.scope == "course"]
-
-
-def all_settings(config: Config) -> dict[str, str]:
-    """The settings digest of every stage."""
-    return {name: settings_digest(name, config) for name in STAGES}
 
 
 def organize_key(listing: str, config: Config) -> str:

@@ -15,11 +15,6 @@ def all_settings(config: Config) -> dict[str, str]:
 
 def weights_in_use(config: Config) -> dict[str, dict[str, str]]:
     """For each stage with a network, file name to sha256 of what it would load, `absent` where that is missing."""
-    from rtpipeline.segmentation import custom_model, weights
+    from rtpipeline.segmentation.weights import weights_in_use as of_segmentation
 
-    found = {}
-    if config.segmentation.enabled:
-        found["segmentation"] = weights.weights_in_use(config)
-    if config.custom_models.enabled:
-        found["custom_models"] = custom_model.weights_in_use(config)
-    return found
+    return {"segmentation": of_segmentation(config)} if config.segmentation.enabled else {}
