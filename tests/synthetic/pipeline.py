@@ -67,7 +67,7 @@ class Chain:
 
 
 def run_chain(source: Path, work: Path, config: Config | None = None, *, stages: list[str] | None = None) -> Chain:
-    """Organize `source` and run course stages (SPINE by default) into `work`; each gets what the table says, no more."""
+    """Organize `source` and run course stages (SPINE by default) into `work`; each gets what the table says."""
     config = config or Config()
     private = work / "private"
     load_or_make_secret(private)
