@@ -1,0 +1,170 @@
+"""Margins of voxel masks against closed forms, and against distances found by another route."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.mask_margins import Margins, grown, reach_zyx, shrunk, spacing_zyx_mm, window
+
+ROUNDING = 1e-9
+"""Relative; positions and volumes are sums of a few products."""
+
+POSITIONS = {
+    "HFS": (1, 0, 0, 0, 1, 0),
+    "HFP": (-1, 0, 0, 0, -1, 0),
+    "FFS": (-1, 0, 0, 0, 1, 0),
+    "FFP": (1, 0, 0, 0, -1, 0),
+    "HFDL": (0, -1, 0, 1, 0, 0),
+    "sagittal": (0, 1, 0, 0, 0, -1),
+    "coronal": (1, 0, 0, 0, 0, -1),
+}
+SIDES = {
+    "left_mm": (0, 1), "right_mm": (0, -1), "posterior_mm": (1, 1), "anterior_mm": (1, -1),
+    "superior_mm": (2, 1), "inferior_mm": (2, -1),
+}  # fmt: skip
+"""Patient axis and direction of each side (DICOM PS3.3 C.7.6.2.1.1: left, posterior and superior are positive)."""
+
+
+def grid_of(iop=(1, 0, 0, 0, 1, 0), shape=(24, 40, 36), spacing=(2.0, 2.0, 2.0), descending=False) -> Grid:
+    offsets = spacing[0] * np.arange(shape[0]) * (-1 if descending else 1)
+    return Grid.from_dicom_like(iop, (3.0, -7.0, 11.0), spacing[1:], offsets, shape[1], shape[2])
+
+
+def extent_xyz_mm(mask, grid) -> np.ndarray:
+    """(2, 3) least and greatest patient coordinate of the centres of a mask's voxels."""
+    centres = grid.index_zyx_to_patient(np.argwhere(mask).astype(float))
+    return np.array([centres.min(axis=0), centres.max(axis=0)])
+
+
+def box_in(shape, half=(3, 4, 5)) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(shape, half, strict=True))] = True
+    return mask
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("position", list(POSITIONS))
+@pytest.mark.parametrize("side", list(SIDES))
+def test_a_box_grows_to_one_side_of_the_patient_by_exactly_its_margin(side, position, descending):
+    grid = grid_of(POSITIONS[position], (30, 30, 30), descending=descending)
+    box = box_in(grid.shape_zyx)
+    before, after = extent_xyz_mm(box, grid), extent_xyz_mm(grown(box, grid, Margins(**{side: 6.0})), grid)
+    axis, sign = SIDES[side]
+    expected = before.copy()
+    expected[(sign + 1) // 2, axis] += sign * 6.0
+    assert after == pytest.approx(expected, rel=ROUNDING)
+    inner = extent_xyz_mm(shrunk(box, grid, Margins(**{side: 4.0})), grid)
+    expected = before.copy()
+    expected[(sign + 1) // 2, axis] -= sign * 4.0
+    assert inner == pytest.approx(expected, rel=ROUNDING)
+
+
+def test_a_box_grown_on_six_sides_has_each_of_them_and_the_corners_of_an_ellipsoid():
+    grid = grid_of(spacing=(3.0, 2.0, 2.5), shape=(30, 50, 50))
+    box = box_in(grid.shape_zyx)
+    margins = Margins(10.0, 5.0, 8.0, 6.0, 15.0, 3.0)
+    result = grown(box, grid, margins)
+    before, after = extent_xyz_mm(box, grid), extent_xyz_mm(result, grid)
+    assert after - before == pytest.approx(np.array([[-5.0, -6.0, -3.0], [10.0, 8.0, 15.0]]), rel=ROUNDING)
+    # a voxel beyond the left, posterior, superior corner belongs to it as far as the ellipsoid of these margins says
+    corner = np.array([before[1, 0], before[1, 1], before[1, 2]])
+    centres = grid.index_zyx_to_patient(np.moveaxis(np.indices(grid.shape_zyx), 0, -1).astype(float))
+    beyond = np.all(centres > corner + 1e-6, axis=-1)
+    share = (((centres - corner) / np.array([10.0, 8.0, 15.0])) ** 2).sum(axis=-1)
+    assert 0 < np.count_nonzero(beyond & result) < np.count_nonzero(beyond)
+    assert np.array_equal(result[beyond], share[beyond] <= 1.0)
+
+
+@pytest.mark.parametrize("iop", [(1, 0, 0, 0, 1, 0), (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)])
+@pytest.mark.parametrize("margin_mm", [2.0, 4.9, 7.5])
+def test_a_uniform_margin_is_the_distance_of_centres_on_any_grid(iop, margin_mm):
+    """By the Euclidean distance transform, which knows nothing of patients or octants."""
+    grid = grid_of(iop, spacing=(3.0, 1.7, 2.2))
+    mask = np.random.default_rng(3).random(grid.shape_zyx) < 3e-4
+    distance_mm = ndimage.distance_transform_edt(~mask, sampling=spacing_zyx_mm(grid))
+    assert np.array_equal(grown(mask, grid, Margins.uniform(margin_mm)), distance_mm <= margin_mm * (1 + 1e-9))
+    solid = ~mask
+    solid[[0, -1]] = solid[:, [0, -1]] = solid[:, :, [0, -1]] = False
+    depth_mm = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=spacing_zyx_mm(grid))[1:-1, 1:-1, 1:-1]
+    assert np.array_equal(shrunk(solid, grid, Margins.uniform(margin_mm)), depth_mm > margin_mm * (1 + 1e-9))
+
+
+def test_unequal_margins_on_an_oblique_grid_are_those_of_the_patient():
+    """Every pair of voxel and mask voxel tried, in patient millimetres."""
+    grid = grid_of((0.8, 0.6, 0.0, -0.36, 0.48, 0.8), (12, 14, 16), (3.0, 2.0, 2.5))
+    mask = np.random.default_rng(5).random(grid.shape_zyx) < 2e-3
+    margins = Margins(7.0, 3.0, 5.0, 0.5, 9.0, 2.0)
+    centres = grid.index_zyx_to_patient(np.argwhere(np.ones(grid.shape_zyx, bool)).astype(float))
+    sources = grid.index_zyx_to_patient(np.argwhere(mask).astype(float))
+    shift = centres[:, None] - sources[None]
+    semi_axes = np.where(shift > 0, np.array([7.0, 5.0, 9.0]), np.array([3.0, 0.5, 2.0]))
+    expected = (((shift / semi_axes) ** 2).sum(axis=-1) <= 1.0).any(axis=1).reshape(grid.shape_zyx)
+    result = grown(mask, grid, margins)
+    assert mask.sum() < expected.sum() < expected.size
+    assert np.array_equal(result, expected)
+    mirror = shrunk(~mask, grid, margins)
+    inside = np.zeros(grid.shape_zyx, bool)
+    reach = reach_zyx(margins, grid)
+    inside[tuple(slice(r, n - r) for r, n in zip(reach, grid.shape_zyx, strict=True))] = True
+    assert np.array_equal(mirror[inside], ~grown(mask, grid, margins.mirrored())[inside])
+
+
+def test_a_sphere_with_a_margin_is_the_larger_sphere_within_its_voxels():
+    """With h half the diagonal of a voxel: a centre that is reached lies within R + r of the middle, and every centre
+    within R + r - 2 h is reached, because some centre of the sphere lies within h of any point at R - h."""
+    grid = grid_of(spacing=(2.5, 1.5, 1.5), shape=(40, 62, 60))
+    radius_mm, margin_mm = 20.0, 9.0
+    middle = grid.index_zyx_to_patient(np.array([19.3, 30.2, 29.6]))
+    centres = grid.index_zyx_to_patient(np.moveaxis(np.indices(grid.shape_zyx), 0, -1).astype(float))
+    distance_mm = np.linalg.norm(centres - middle, axis=-1)
+    result = grown(distance_mm <= radius_mm, grid, Margins.uniform(margin_mm))
+    h = 0.5 * float(np.linalg.norm(spacing_zyx_mm(grid)))
+    assert not result[distance_mm > radius_mm + margin_mm].any()
+    assert result[distance_mm <= radius_mm + margin_mm - 2 * h].all()
+    volume = np.count_nonzero(result) * float(np.prod(spacing_zyx_mm(grid)))
+    whole = 4 / 3 * np.pi * (radius_mm + margin_mm) ** 3
+    least = 4 / 3 * np.pi * (radius_mm + margin_mm - 3 * h) ** 3  # voxels whose cell the counted ball touches
+    assert least < volume < 4 / 3 * np.pi * (radius_mm + margin_mm + h) ** 3
+    assert volume == pytest.approx(whole, rel=0.06)
+    back = shrunk(result, grid, Margins.uniform(margin_mm))
+    assert back[distance_mm <= radius_mm].all()  # closing never loses anything
+
+
+def test_nothing_grows_by_nothing_and_what_leaves_the_array_is_cut():
+    grid = grid_of(shape=(8, 9, 10))
+    mask = np.zeros(grid.shape_zyx, bool)
+    mask[0, 0, 0] = mask[7, 8, 9] = True
+    assert np.array_equal(grown(mask, grid, Margins()), mask)
+    assert np.array_equal(shrunk(mask, grid, Margins()), mask)
+    assert not grown(np.zeros_like(mask), grid, Margins.uniform(5.0)).any()
+    result = grown(mask, grid, Margins.uniform(2.0))
+    assert np.count_nonzero(result) == 8  # each with three neighbours inside
+    assert not shrunk(np.ones_like(mask), grid, Margins.uniform(2.0))[0].any()  # the array's end is an outer border
+
+
+def test_slabs_of_planes_give_what_one_transform_gives(monkeypatch):
+    grid = grid_of(shape=(40, 20, 20), spacing=(1.0, 2.0, 2.0))
+    mask = np.random.default_rng(7).random(grid.shape_zyx) < 1e-3
+    whole = grown(mask, grid, Margins(4.0, 2.0, 6.0, 3.0, 5.0, 1.0))
+    monkeypatch.setattr("rtpipeline.geometry.mask_margins.BLOCK_VOXELS", 15_000)
+    assert np.array_equal(grown(mask, grid, Margins(4.0, 2.0, 6.0, 3.0, 5.0, 1.0)), whole)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_margins_are_finite_and_not_negative(wrong):
+    with pytest.raises(ValueError, match="left_mm"):
+        Margins(left_mm=wrong)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_window_has_the_voxels_of_its_grid_also_beyond_it(descending):
+    grid = grid_of((0.8, 0.6, 0.0, -0.36, 0.48, 0.8), (6, 7, 8), (3.0, 2.0, 2.5), descending)
+    for first, shape in (((1, 2, 3), (2, 3, 4)), ((-2, -1, 4), (12, 5, 9)), ((9, 0, 0), (3, 2, 2))):
+        part = window(grid, first, shape)
+        index = np.argwhere(np.ones(shape, bool)).astype(float)
+        assert part.index_zyx_to_patient(index) == pytest.approx(
+            grid.index_zyx_to_patient(index + np.array(first)), abs=1e-9
+        )
