@@ -189,7 +189,7 @@ class QcConfig(Section):
 
     enabled: bool = _result(True, "write qc.parquet and the course page")
     agreement_dice_minimum: float = _result(
-        0.7, "structures of two sources that agree less than this are flagged (Dice)", ge=0, le=1
+        0.5, "structures of two sources that agree less than this are flagged (Dice)", ge=0, le=1
     )
 
 

@@ -146,11 +146,11 @@ _TABLE = (
         libraries=("pyradiomics-bhklab", "SimpleITK", "numpy"),
     ),
     Stage(
-        "qc", "course", "course", None, 1,
+        "qc", "course", "course", "rtpipeline.qc.stage:run", 1,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096), timeout_s=3600),
         uses=_COURSE_STAGES,
         config=("qc",),
-        libraries=("numpy",),
+        libraries=("numpy", "scipy", "pillow"),
     ),
     Stage(
         "aggregation", "cohort", "run", "rtpipeline.aggregation.stage:run", 1,

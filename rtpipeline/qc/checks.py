@@ -57,7 +57,7 @@ CHECKS: tuple[Check, ...] = (
           ("SS_NAME_COLLISION", "SS_PLAUSIBILITY"), "structures", measures.names),
     Check("derived", "derived and cropped structures could be made", ("SS_DERIVED_*", "SS_CROP_*"), "structures"),
     Check("agreement", "sources agree where a structure exists twice",
-          ("AGREEMENT_*",), "structures", measures.agreement),
+          ("SS_SOURCES_DISAGREE",), "structures", measures.agreement),
     Check("dose_objects", "dose objects are usable and whole", ("DOSE_*",), "prepare_rt", measures.dose_objects),
     Check("dose_coverage", "targets lie inside the dose grid", ("DOSE_GRID_COVERAGE",), "dvh", measures.coverage),
     Check("dose_level", "dose and prescription fit each other",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ class StructureLine:
     name: str
     roi_type: str
     set_id: str
+    structure_id: str
     dose_id: str
     is_target: bool
     volume_cc: float | None
@@ -114,6 +115,7 @@ def _structure_line(structure: Row, metric: Row, dvh_status: str) -> StructureLi
         name=structure["structure_name"],
         roi_type=structure["roi_type"] or "",
         set_id=structure["structure_set_id"],
+        structure_id=structure["structure_id"],
         dose_id=metric.get("dose_id") or "",
         is_target=is_target({**metric, "roi_type": structure["roi_type"]}),
         volume_cc=structure["volume_cc"] if volume is None else volume,
@@ -134,8 +136,15 @@ def null_reason(structure: Row, metric: Row, dvh_status: str) -> str:
     return DOSE_NOTES.get(status, "" if status == "ok" else status)
 
 
-def plot_lines(curves: Iterable[Row], metrics: Iterable[Row], of_rx: bool = False) -> list[Line]:
-    """Curves in percent of the whole structure; with `of_rx` the dose in percent of the prescription."""
+def plot_lines(
+    curves: Iterable[Row], metrics: Iterable[Row], of_rx: bool = False, colour: Callable[[Row], str] | None = None
+) -> list[Line]:
+    """Curves in percent of the whole structure; with `of_rx` the dose in percent of the prescription.
+
+    Parameters
+    ----------
+    colour: gives a structure its colour by its row of metrics; None leaves that to the plot.
+    """
     known = {(m["course_id"], m["structure_id"], m["dose_id"]): m for m in metrics}
     lines = []
     for curve in curves:
@@ -144,7 +153,8 @@ def plot_lines(curves: Iterable[Row], metrics: Iterable[Row], of_rx: bool = Fals
             continue
         dose = 100.0 * curve["dose_gy"] / metric["rx_gy"] if of_rx else curve["dose_gy"]
         volume = 100.0 * curve["cumulative_volume_cc"] / metric["volume_cc"]
-        lines.append(Line(curve["structure_name"], *closed(dose, volume), is_target(metric)))
+        own = colour(metric) if colour is not None else None
+        lines.append(Line(curve["structure_name"], *closed(dose, volume), is_target(metric), own))
     return lines
 
 
@@ -167,13 +177,19 @@ def closed(dose: np.ndarray, volume_pct: np.ndarray) -> tuple[np.ndarray, np.nda
     return dose, volume_pct
 
 
-def course_plots(course_id: str, curves: Sequence[Row], metrics: Sequence[Row], tps: Sequence[Row]) -> list[Markup]:
+def course_plots(
+    course_id: str,
+    curves: Sequence[Row],
+    metrics: Sequence[Row],
+    tps: Sequence[Row],
+    colour: Callable[[Row], str] | None = None,
+) -> list[Markup]:
     """One plot for each dose of the course, the total first; the planning system's curves of that dose beside ours."""
     dose_ids = sorted({c["dose_id"] for c in curves}, key=lambda d: (d != "total", d))
     plots = []
     for dose_id in dose_ids:
         own = [m for m in metrics if m["dose_id"] == dose_id]
-        lines = plot_lines([c for c in curves if c["dose_id"] == dose_id], own)
+        lines = plot_lines([c for c in curves if c["dose_id"] == dose_id], own, colour=colour)
         levels = sorted({m["rx_gy"] for m in own if m["rx_gy"] is not None})
         marks = [Mark(level, f"Rx {level:g} Gy") for level in levels]
         if lines:

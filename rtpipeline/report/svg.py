@@ -41,6 +41,8 @@ class Line:
     dose_gy: Array
     volume_pct: Array
     is_target: bool = False
+    colour: str | None = None
+    """of its own; None: the next of the plot"""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def dvh_plot(
     legend: list[str] = []
     if band is not None:
         drawn.append(_band(axes, band))
-        legend.append(_legend(0, escape(band.label), TARGET_COLOUR, "", 3.0))
+        legend.append(_legend(0, escape(band.label), TARGET_COLOUR, "", 3.0, bold=True))
     drawn += [
         f'<path d="{axes.path(o.dose_gy, o.volume_pct)}" stroke="{FURTHER_COLOUR}" stroke-width="1"/>' for o in further
     ]
@@ -169,7 +171,7 @@ def dvh_plot(
             f'<path d="{axes.path(line.dose_gy, line.volume_pct)}" stroke="{colour}" stroke-width="{width}"{style}>'
             f"<title>{escape(line.name)}</title></path>"
         )
-        legend.append(_legend(len(legend), escape(_shortened(line.name)), colour, dash, width))
+        legend.append(_legend(len(legend), escape(_shortened(line.name)), colour, dash, width, bold=line.is_target))
     drawn += reversed(curves)  # targets come first in the legend and last in the drawing
     drawn += [f'<path class="tps" d="{axes.path(r.dose_gy, r.volume_pct)}"/>' for r in reference]
     if reference:
@@ -198,7 +200,9 @@ def _styles(lines: Sequence[Line]) -> list[tuple[str, str, float]]:
     styles = []
     targets = organs = 0
     for line in lines:
-        if line.is_target:
+        if line.colour is not None:
+            styles.append((line.colour, "", 2.8 if line.is_target else 1.5))
+        elif line.is_target:
             styles.append((TARGET_COLOUR, DASHES[targets % len(DASHES)], 2.8))
             targets += 1
         else:
@@ -208,11 +212,11 @@ def _styles(lines: Sequence[Line]) -> list[tuple[str, str, float]]:
     return styles
 
 
-def _legend(row: int, text: Markup, colour: str, dash: str, width: float) -> str:
+def _legend(row: int, text: Markup, colour: str, dash: str, width: float, *, bold: bool = False) -> str:
     y = TOP + 10 + 16 * row
     x = WIDTH - RIGHT + 18
     style = f' stroke-dasharray="{dash}"' if dash else ""
-    weight = ' font-weight="600"' if colour == TARGET_COLOUR else ""
+    weight = ' font-weight="600"' if bold else ""
     return (
         f'<path d="M{x} {y}h30" stroke="{colour}" stroke-width="{width}"{style}/>'
         f'<text class="legend" x="{x + 37}" y="{y + 4}"{weight}>{text}</text>'
