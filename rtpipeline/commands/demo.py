@@ -59,9 +59,14 @@ def _compare(args: argparse.Namespace) -> int:
     found = compare(args.out / "truth.json", folder.results / "latest", folder.private / "identity.parquet")
     largest = {kind: str(found.largest(kind) or "none compared") for kind in ("volume", "dose")}
     if args.json:
-        options.write_json({"compared": len(found.deviations), "failures": found.failures, "largest": largest})
+        dice = {f"{o.patient} {o.structure}": round(o.dice, 4) for o in found.overlaps}
+        answer = {"compared": len(found.deviations), "failures": found.failures, "largest": largest, "dice": dice}
+        options.write_json(answer)
     else:
         lines = [f"{len(found.deviations)} numbers compared with the truth, {len(found.failures)} beyond their limit"]
         lines += [f"largest deviation, {kind}: {text}" for kind, text in largest.items()]
+        if found.overlaps:
+            least = min(found.overlaps, key=lambda o: o.dice - o.limit)
+            lines.append(f"{len(found.overlaps)} organs of networks compared with the phantom; least: {least}")
         options.write_text("\n".join([*lines, *found.failures]))
     return int(ExitCode.SOME_COURSES_FAILED if found.failures else ExitCode.DONE)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from rtpipeline.contracts.tables import COURSES, DVH_METRICS, FRACTIONS, STRUCTURES
+from rtpipeline.contracts.tables import COURSES, DVH_METRICS, FRACTIONS, SEGMENTATION, STRUCTURES
+from rtpipeline.demo.compare_networks import Overlap, network_overlaps
 from rtpipeline.errors import UsageError
 
 DOSE_COLUMNS = ("dmean_gy", "dmin_gy", "dmax_gy", "d98_gy", "d95_gy", "d50_gy", "d2_gy")
@@ -44,6 +45,7 @@ class Comparison:
     """Every number that has a truth, and what is missing or wrong besides."""
 
     deviations: list[Deviation] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def largest(self, kind: str) -> Deviation | None:
@@ -54,11 +56,14 @@ class Comparison:
     @property
     def failures(self) -> list[str]:
         """Problems, and deviations beyond their limit."""
-        return self.problems + [str(d) for d in self.deviations if not d.pct <= d.limit_pct]
+        beyond = [str(d) for d in self.deviations if not d.pct <= d.limit_pct]
+        return self.problems + beyond + [str(o) for o in self.overlaps if not o.dice >= o.limit]
 
 
 def compare(truth_file: Path, results: Path, identity: Path) -> Comparison:
-    """Compare the tables of `results` with `truth.json`.
+    """Compare the tables of `results`, and the label maps that they name, with `truth.json`.
+
+    Networks and derived structures are compared where the run had them.
 
     Parameters
     ----------
@@ -95,13 +100,25 @@ def compare(truth_file: Path, results: Path, identity: Path) -> Comparison:
         rows = metrics[metrics["patient_id"] == patient_id]
         comparison.deviations += _doses(key, patient, rows, limits, comparison.problems)
         _prescriptions(key, patient, rows, comparison.problems)
+        comparison.deviations += _derived(key, patient, structures[structures["patient_id"] == patient_id], limits)
         _delivery(key, patient, fractions[fractions["patient_id"] == patient_id], comparison.problems)
         _course(key, patient, mine.iloc[0], comparison.problems)
+    if (results / "segmentation.parquet").is_file():
+        segmentation = SEGMENTATION.read(results / "segmentation.parquet")
+        patients = {key: by_key[key] for key in truth["patients"] if key in by_key}
+        comparison.overlaps += network_overlaps(truth.get("seed", 0), patients, segmentation, identity.parents[1])
     return comparison
 
 
+def _derived(key: str, patient: dict[str, Any], rows: pd.DataFrame, limits: dict[str, float]) -> Iterator[Deviation]:
+    derived = rows[rows["structure_source"] == "derived"]
+    for name, expected in patient.get("derived", {}).items() if len(derived) else ():
+        for row in derived[derived["structure_name"] == name].to_dict("records"):
+            yield Deviation(key, name, "", "volume_cc", row["volume_cc"], expected, limits["derived_volume_pct"])
+
+
 def _one(rows: pd.DataFrame, name: str, where: str, problems: list[str]) -> dict[str, Any] | None:
-    found = rows[rows["structure_name"] == name].to_dict("records")
+    found = rows[(rows["structure_name"] == name) & (rows["structure_source"] == "manual")].to_dict("records")
     if len(found) != 1:
         problems.append(f"{where} {name}: {len(found)} rows instead of 1")
         return None
@@ -121,7 +138,7 @@ def _doses(
     key: str, patient: dict[str, Any], rows: pd.DataFrame, limits: dict[str, float], problems: list[str]
 ) -> Iterator[Deviation]:
     for label, dose_id in _dose_ids(patient).items():
-        chosen = rows[rows["dose_id"] == dose_id]
+        chosen = rows[(rows["dose_id"] == dose_id) & (rows["structure_source"] == "manual")]
         for name, expected in patient["dvh"][label].items():
             row = _one(chosen, name, f"{key} {dose_id}", problems)
             if row is None:
@@ -160,7 +177,8 @@ def _prescriptions(key: str, patient: dict[str, Any], rows: pd.DataFrame, proble
     elif (rows["dose_id"] == "total").any():
         problems.append(f"{key}: a total that nothing proves")
     for dose_id, name, rx_gy in wanted:
-        found = rows[(rows["dose_id"] == dose_id) & (rows["structure_name"] == name)]["rx_gy"].dropna().tolist()
+        mine = (rows["dose_id"] == dose_id) & (rows["structure_name"] == name) & (rows["structure_source"] == "manual")
+        found = rows[mine]["rx_gy"].dropna().tolist()
         if found != [rx_gy]:
             problems.append(f"{key} {dose_id}: prescription {found} instead of {rx_gy} Gy")
 

@@ -11,9 +11,12 @@ from rtpipeline.demo.linear_dose import LinearDose
 from rtpipeline.demo.patients import DemoPatient, Phase
 from rtpipeline.demo.prism_stack import PrismStack
 from rtpipeline.demo.rois import Roi
+from rtpipeline.demo.solids import Ellipsoid, sphere
 
-TOLERANCES = {"volume_pct": 0.1, "dose_pct": 0.5, "dose_coverage_pct": 0.1}
-"""What a reader should allow: volumes and doses in percent of the true value, coverage in percentage points."""
+TOLERANCES = {"volume_pct": 0.1, "dose_pct": 0.5, "dose_coverage_pct": 0.1, "derived_volume_pct": 5.0}
+"""What a reader should allow: volumes and doses in percent of the true value, coverage in percentage points.
+
+Derived structures are made of whole voxels, so their volumes carry the error of voxels against spheres."""
 
 DEFINITIONS = {
     "volume_ideal_cc": "closed form of the solid that was drawn (sphere, ellipsoid, capsule, elliptic tube, shell)",
@@ -22,6 +25,7 @@ DEFINITIONS = {
     "dmin_gy, dmax_gy, dmean_gy, d98_gy, d95_gy, d50_gy, d2_gy": "of that stack of prisms in the dose, which is linear "
     "in patient coordinates; exact but for the stored dose's rounding of 5e-7 Gy",
     "dose_coverage_pct": "share of the stack inside the dose grids: all of it, for every structure",
+    "derived": "volume in cc of the structures that custom_structures.yaml derives: closed forms of the solids",
     "total": "physical sum over the plans; a table of results holds it where `total_proved`",
     "total_proved": "true where there is more than one plan and records show all fractions of each",
     "delivered": "fractions with a treatment record; day counts from the CT, delivered_mu is the sum over beams",
@@ -131,8 +135,27 @@ def patient_truth(
         "rx_gy": rx_truth(kind.phases, rois),
         "lesion_cc": rounded(lesion_cc),
         "structures": {roi.name: structure_truth(roi) for roi in rois.values()},
+        "derived": derived_truth(rois),
         "dvh": dvh_truth(rois, planned),
     }
+
+
+GROWN_MM = 5.0
+"""Margin of `GTV_grown_5mm` in custom_structures.yaml."""
+
+
+def derived_truth(rois: Mapping[str, Roi]) -> dict[str, float]:
+    """Closed-form volumes in cc of the structures of custom_structures.yaml whose sources this patient has."""
+    truth = {}
+    gtv = rois["GTV"].solid if "GTV" in rois else None
+    if isinstance(gtv, Ellipsoid):  # a sphere: its semi-axes are equal, so a margin gives a sphere again
+        radius_mm = gtv.semi_axes_mm[0]
+        grown = sphere(gtv.centre_mm, radius_mm + GROWN_MM).volume_cc()
+        truth = {"GTV_grown_5mm": rounded(grown), "GTV_shell_5mm": rounded(grown - gtv.volume_cc())}
+    lungs = [rois[key].solid for key in ("LUNG_LEFT", "LUNG_RIGHT") if key in rois]
+    if len(lungs) == 2:
+        truth["Lungs"] = rounded(sum(lung.volume_cc() for lung in lungs if lung is not None))
+    return truth
 
 
 def rounded(value: float) -> float:

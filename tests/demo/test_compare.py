@@ -84,7 +84,8 @@ def right_rows() -> Rows:
 
 def write(table: Table, rows: list[dict[str, Any]], folder: Path) -> None:
     filler = {c.name: "x" for c in table.columns if not c.nullable and c.dtype == "string"}
-    full = [{**filler, "patient_id": "p1", "course_id": "c1", **row} for row in rows]
+    manual = {"structure_source": "manual"} if table.column("structure_source") else {}
+    full = [{**filler, **manual, "patient_id": "p1", "course_id": "c1", **row} for row in rows]
     table.write(table.frame(full), folder / f"{table.name}.parquet")
 
 
@@ -194,3 +195,21 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path, name: str) -> None:
     (tmp_path / name).unlink()
     with pytest.raises(UsageError, match=name):
         compare(tmp_path / "truth.json", tmp_path, tmp_path / "identity.parquet")
+
+
+@pytest.mark.parametrize(("volume_cc", "failures"), [(102.0, 0), (90.0, 1)])
+def test_a_derived_structure_is_held_to_its_closed_form(tmp_path: Path, volume_cc: float, failures: int) -> None:
+    rows, expected = right_rows(), truth()
+    derived = {"structure_source": "derived", "structure_id": "d", "structure_name": "GTV_grown_5mm"}
+    rows["structures"].append({**derived, "volume_cc": volume_cc})
+    expected["tolerances"]["derived_volume_pct"] = 5.0
+    expected["patients"]["DEMO-1"]["derived"] = {"GTV_grown_5mm": 100.0}
+    found = compared(tmp_path, rows, expected)
+    assert [f.split(":")[0] for f in found.failures] == ["DEMO-1 GTV_grown_5mm volume_cc"] * failures
+
+
+def test_an_automatic_structure_of_the_same_name_is_not_taken_for_the_manual_one(tmp_path: Path) -> None:
+    rows = right_rows()
+    automatic = {"structure_source": "totalsegmentator", "structure_id": "auto", "structure_name": "Heart"}
+    rows["structures"].append({**automatic, "volume_cc": 1.0})
+    assert compared(tmp_path, rows).failures == []
