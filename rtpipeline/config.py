@@ -207,6 +207,7 @@ class TimeoutsConfig(Section):
     stage_s: dict[str, Positive] = _running({}, "limit of a stage by its name; default of the stage table")
     radiomics_roi_s: float = _running(600.0, "one structure of radiomics", gt=0)
     totalsegmentator_s: float = _running(3600.0, "one TotalSegmentator run", gt=0)
+    custom_model_s: float = _running(1800.0, "one custom model on one image", gt=0)
 
 
 class ExecutionConfig(Section):

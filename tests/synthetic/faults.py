@@ -18,6 +18,7 @@ from tests.synthetic.registry import FAULTS, ODDITIES, Fault
 __all__ = ["ELSEWHERE", "FAULTS", "ODDITIES", "Fault"]
 
 _NETWORK = "made by the stages that run networks, which this version does not have"
+_MODELS = "made by the stage that runs custom models: tests/segmentation/test_custom_stage.py"
 _FEATURES = "made by the stage that computes features, which this version does not have"
 _RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
 
@@ -28,6 +29,9 @@ ELSEWHERE: dict[str, str] = {
     "SEG_EMPTY": _NETWORK,
     "RES_SHM": _NETWORK,
     "SS_SOURCES_DISAGREE": "needs two sources of one structure: tests/structures/test_agreement.py",
+    "MODEL_INVALID": _MODELS,
+    "MODEL_REFUSED": _MODELS,
+    "MODEL_UNGATED": _MODELS,
     "RAD_MASK_SMALL": _FEATURES,
     "RAD_GEOMETRY": _FEATURES,
     "QC_PICTURE": "made by the stage that draws pictures: tests/qc/test_stage.py",
