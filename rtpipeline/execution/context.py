@@ -25,8 +25,6 @@ class StageContext:
     """empty folder; becomes the stage's output by a rename when the stage has ended well"""
     inputs: dict[str, Path] = field(default_factory=dict)
     """output folder of each upstream stage that has one; a soft dependency may be absent"""
-    failed: dict[str, Path] = field(default_factory=dict)
-    """folder of each upstream stage that ended in an error: its `stage.json` says why, the rest of it may be half"""
     course_id: str | None = None
     threads: int = 1
     workers: int = 1
@@ -42,6 +40,8 @@ class StageContext:
     previous: Path | None = None
     """an earlier output under this very key and with the same inputs that ended `partial`: what succeeded there may be
     copied instead of computed again"""
+    failed: dict[str, Path] = field(default_factory=dict)
+    """folder of each upstream stage that ended in an error: its `stage.json` says why, the rest of it may be half"""
     findings: list[Finding] = field(default_factory=list)
 
     def report(self, *findings: Finding) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "BLIS_NUM_THREADS",
@@ -33,8 +32,9 @@ MAX_AUTO_WORKERS = 32
 MIN_AUTO_WORKERS = 4
 
 
-SINGLE_THREADED = ("OPENBLAS_NUM_THREADS",)
-"""Always 1: OpenBLAS starts its threads when NumPy is imported, and a process with threads cannot be forked safely."""
+SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Always 1: OpenBLAS starts its threads when NumPy is imported, numexpr when pandas finds it, and a process with threads
+cannot be forked safely."""
 
 
 def thread_environment(threads: int) -> dict[str, str]:

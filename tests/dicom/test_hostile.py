@@ -31,6 +31,7 @@ from rtpipeline.dicom.open import dataset_of
 from rtpipeline.dicom.scan_tasks import record_batch
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import DataError
+from rtpipeline.execution.environment import process_environment
 from tests.dicom.dicom_files import bare, ct_slice, dose, part10, put, structure_set
 
 
@@ -181,5 +182,6 @@ result = scan([folder], workers=1, secret=b"s", verify_content=True)
 seen = [str(e) for _, ds in open_many(result.table.to_pylist(), [folder]) for e in ds.iterall()]
 assert result.table.num_rows == 3 and any("Jos" in text for text in seen)
 """
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=process_environment(1))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
