@@ -18,10 +18,12 @@ CONTOUR_SCHEMA = pa.schema(
         pa.field("structure_set_id", pa.string()),
         pa.field("structure_id", pa.string()),
         pa.field("single_plane_thickness_mm", pa.float64()),
+        pa.field("plane_spacing_mm", pa.float64()),
         pa.field("points_xyz_mm", pa.list_(pa.float64())),
     ]
 )
 """single_plane_thickness_mm: what a solid of contours in one plane is as thick as, null where no image says.
+plane_spacing_mm: spacing of the planes where it is known (outlines of voxels), null for contours that were drawn.
 points_xyz_mm: flat x, y, z of the vertices in patient mm."""
 
 Contour = NDArray[np.float64]
@@ -30,14 +32,20 @@ Contour = NDArray[np.float64]
 
 @dataclass
 class Outline:
-    """Closed contours of a structure, and how thick a solid of a single plane is: all that makes its solid."""
+    """Closed contours of a structure, how thick a solid of a single plane is, and how far apart its planes are meant to
+    be where that is known: all that makes its solid."""
 
     single_plane_thickness_mm: float | None
     contours: list[Contour] = field(default_factory=list)
+    plane_spacing_mm: float | None = None
 
     def solid(self) -> PrismSolid:
         """The solid that the structures stage measured; raises what `PrismSolid.from_contours` raises."""
-        return PrismSolid.from_contours(self.contours, single_plane_thickness_mm=self.single_plane_thickness_mm)
+        return PrismSolid.from_contours(
+            self.contours,
+            single_plane_thickness_mm=self.single_plane_thickness_mm,
+            plane_spacing_mm=self.plane_spacing_mm,
+        )
 
 
 def write_contours(path: Path, rows: list[tuple[str, str, Outline]]) -> None:
@@ -48,6 +56,7 @@ def write_contours(path: Path, rows: list[tuple[str, str, Outline]]) -> None:
             columns["structure_set_id"].append(set_id)
             columns["structure_id"].append(structure_id)
             columns["single_plane_thickness_mm"].append(outline.single_plane_thickness_mm)
+            columns["plane_spacing_mm"].append(outline.plane_spacing_mm)
             columns["points_xyz_mm"].append(np.ascontiguousarray(contour).ravel())
     pq.write_table(pa.table(columns, schema=CONTOUR_SCHEMA), path, compression="zstd")
 
@@ -56,9 +65,11 @@ def read_contours(path: Path) -> dict[tuple[str, str], Outline]:
     """Outlines by (structure_set_id, structure_id), contours in the order they were written."""
     table = pq.read_table(path).combine_chunks()
     found: dict[tuple[str, str], Outline] = {}
-    sets, ids, thick = (table[n].to_pylist() for n in CONTOUR_SCHEMA.names[:3])
-    for set_id, structure_id, mm, points in zip(sets, ids, thick, flat_lists(table["points_xyz_mm"]), strict=True):
-        found.setdefault((set_id, structure_id), Outline(mm)).contours.append(points.reshape(-1, 3))
+    *keys, thickness, spacing = (table[n].to_pylist() for n in CONTOUR_SCHEMA.names[:4])
+    points = flat_lists(table["points_xyz_mm"])
+    for set_id, structure_id, thick_mm, apart_mm, flat in zip(*keys, thickness, spacing, points, strict=True):
+        outline = found.setdefault((set_id, structure_id), Outline(thick_mm, plane_spacing_mm=apart_mm))
+        outline.contours.append(flat.reshape(-1, 3))
     return found
 
 

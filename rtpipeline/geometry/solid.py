@@ -72,12 +72,19 @@ class PrismSolid:
     end_cap: str = END_CAP
 
     @classmethod
-    def from_contours(cls, contours: Sequence[Array], *, single_plane_thickness_mm: float | None) -> PrismSolid:
+    def from_contours(
+        cls,
+        contours: Sequence[Array],
+        *,
+        single_plane_thickness_mm: float | None,
+        plane_spacing_mm: float | None = None,
+    ) -> PrismSolid:
         """Solid of closed contours, each (n, 3) in patient mm; their order and direction play no part.
 
         Contours without three points or without area are left out and counted in `n_degenerate_contours`.
         single_plane_thickness_mm: thickness when all contours lie in one plane (the image's slice spacing); with None
-        the volume is None. Raises EmptySolidError when nothing is left, NonPlanarContourError when a vertex is more
+        the volume is None. plane_spacing_mm: nominal spacing of the planes where it is known (outlines of voxels); None
+        for the median of their gaps. Raises EmptySolidError when nothing is left, NonPlanarContourError when a vertex is more
         than PLANE_RESIDUAL_MM off its plane, ValueError for points that are not (n, 3) and finite.
         """
         kept = _checked(contours)
@@ -104,7 +111,7 @@ class PrismSolid:
         uv = np.concatenate([uv[starts[i] : starts[i + 1]] for i in order])
         contour_starts = np.r_[0, np.cumsum(np.diff(starts)[order])]
         planes = np.add.reduceat(offsets[order], plane_starts[:-1]) / np.diff(plane_starts)
-        slabs, nominal, n_gaps = _slabs(planes, single_plane_thickness_mm)
+        slabs, nominal, n_gaps = _slabs(planes, single_plane_thickness_mm, plane_spacing_mm)
         if len(planes) == len(order):
             edges = np.concatenate([edges[edge_starts[i] : edge_starts[i + 1]] for i in order])
             edge_starts = np.r_[0, np.cumsum(np.diff(edge_starts)[order])]
@@ -246,8 +253,11 @@ def _nominal_spacing_mm(gaps_mm: Array) -> float:
     return lower if upper > MIXED_SPACING_FACTOR * lower + GAP_TOLERANCE_MM else 0.5 * (lower + upper)
 
 
-def _slabs(planes_mm: Array, single_plane_thickness_mm: float | None) -> tuple[Array | None, float | None, int]:
-    """(p, 2) ends of the prisms, nominal (median) spacing, number of gaps wider than GAP_FACTOR nominal spacings."""
+def _slabs(
+    planes_mm: Array, single_plane_thickness_mm: float | None, plane_spacing_mm: float | None
+) -> tuple[Array | None, float | None, int]:
+    """(p, 2) ends of the prisms, nominal spacing (the median unless known), number of gaps wider than GAP_FACTOR
+    nominal spacings."""
     if len(planes_mm) == 1:
         if single_plane_thickness_mm is None:
             return None, None, 0
@@ -258,7 +268,7 @@ def _slabs(planes_mm: Array, single_plane_thickness_mm: float | None) -> tuple[A
         half = 0.5 * single_plane_thickness_mm
         return np.array([[planes_mm[0] - half, planes_mm[0] + half]]), None, 0
     gaps = np.diff(planes_mm)
-    nominal = _nominal_spacing_mm(gaps)
+    nominal = plane_spacing_mm if plane_spacing_mm is not None else _nominal_spacing_mm(gaps)
     is_gap = gaps > GAP_FACTOR * nominal + GAP_TOLERANCE_MM
     end = 0.5 * nominal
     lower = np.r_[planes_mm[0] - end, np.where(is_gap, planes_mm[1:] - end, planes_mm[1:] - 0.5 * gaps)]
