@@ -33,8 +33,8 @@ MIN_AUTO_WORKERS = 4
 
 
 SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""Always 1: OpenBLAS starts its threads when NumPy is imported, numexpr when pandas finds it, and a process with threads
-cannot be forked safely."""
+"""Always 1: OpenBLAS starts its threads when NumPy is imported, numexpr when pandas finds it, and a process with
+threads cannot be forked safely."""
 
 
 def thread_environment(threads: int) -> dict[str, str]:
