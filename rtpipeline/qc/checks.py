@@ -13,8 +13,8 @@ from rtpipeline.qc import measures
 from rtpipeline.qc.measures import COURSE, Measured, Status
 from rtpipeline.qc.outputs import CourseOutputs, Row
 
-STATUSES: tuple[Status, ...] = ("fail", "warn", "not_evaluated", "pass")
-"""Worst first."""
+STATUSES: tuple[Status, ...] = ("fail", "warn", "pass", "not_evaluated")
+"""In the order in which they are read; the first that a row has is the verdict of a course."""
 
 OF_SEVERITY: dict[str, Status] = {"E": "fail", "W": "warn"}
 
@@ -75,6 +75,8 @@ CHECKS: tuple[Check, ...] = (
 )  # fmt: skip
 """In the order of the work."""
 
+NO_FINDING = "no finding"
+
 ALSO: dict[str, tuple[str, ...]] = {"networks": ("custom_models",), "laterality": ("custom_models",)}
 """Further stages with which a check can be evaluated."""
 
@@ -132,7 +134,7 @@ def worst(rows: Sequence[CheckRow]) -> Status:
 
 
 def worst_first(rows: Iterable[CheckRow]) -> list[CheckRow]:
-    """Failed rows, then warnings, then what could not be evaluated, each in the table's order."""
+    """Failed rows, then warnings, what passed, and what could not be evaluated, each in the table's order."""
     return sorted(rows, key=lambda r: (STATUSES.index(r.status), CHECKS.index(r.check)))
 
 
@@ -156,14 +158,14 @@ def _measured(check: Check, outputs: CourseOutputs, config: QcConfig) -> list[Me
     if not evaluable:
         return measures.nothing(outputs.reason(check.stage))
     if check.measure is None:
-        return [Measured(COURSE, "pass", "no finding")]
+        return [Measured(COURSE, "pass", NO_FINDING)]
     return check.measure(outputs, config)
 
 
 def _joined(check: Check, measured: Measured | None, findings: Sequence[Row]) -> CheckRow:
     """A measured row with the findings on its object, or those alone."""
     statuses = [OF_SEVERITY[f["severity"]] for f in findings] + ([measured.status] if measured else [])
-    texts = [measured.measured] if measured else []
+    texts = [measured.measured] if measured and not (findings and measured.measured == NO_FINDING) else []
     texts += [f["measured"] for f in findings]
     expected = measured.expected if measured and measured.expected else ""
     expected = expected or "; ".join(dict.fromkeys(f["expected"] for f in findings)) or check.meaning

@@ -28,7 +28,10 @@ from rtpipeline.report.svg import axis_step, thinned
 THIN_PIXELS = 0.15
 """Contours are thinned to the vertices that keep them within this, in pixels."""
 
-SCALE_BAR_MM = 50.0
+SCALE_BARS_MM = (100.0, 50.0, 20.0, 10.0, 5.0)
+"""The longest that takes no more than BAR_SHARE of a picture's width."""
+
+BAR_SHARE = 0.3
 
 PATIENT_AXES = {"axial": ("z", 2), "coronal": ("y", 1), "sagittal": ("x", 0)}
 
@@ -133,12 +136,12 @@ def _edges(view: View) -> list[str]:
         f'<text class="letter" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{view.letters[edge]}</text>'
         for edge, (x, y, anchor) in places.items()
     ]
-    length = SCALE_BAR_MM / view.pixel_mm
-    if length < 0.6 * view.columns:
+    fitting = [mm for mm in SCALE_BARS_MM if mm / view.pixel_mm <= BAR_SHARE * view.columns]
+    if fitting:
         y = view.rows - 7
         parts.append(
-            f'<path class="bar" d="M6 {y - 3}v3h{length:.1f}v-3"/><text class="bar" x="8" y="{y - 4}">'
-            f"{SCALE_BAR_MM / 10:g} cm</text>"
+            f'<path class="bar" d="M6 {y - 3}v3h{fitting[0] / view.pixel_mm:.1f}v-3"/>'
+            f'<text class="bar" x="8" y="{y - 4}">{fitting[0] / 10:g} cm</text>'
         )
     return parts
 
@@ -168,7 +171,7 @@ def dose_legend(dose: DoseLayer) -> Markup:
         parts += _ticks(dose.top_gy, 100 * dose.top_gy / dose.rx_gy, 10, "%")
     label = f"colour scale of dose {dose.dose_id}"
     return Markup(
-        f'<svg class="scale" viewBox="0 0 {LEGEND_WIDTH + 30} {LEGEND_HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f'<svg class="scale" viewBox="0 0 {LEGEND_WIDTH + 40} {LEGEND_HEIGHT}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
 
@@ -179,5 +182,5 @@ def _ticks(top_gy: float, top: float, y: int, unit: str) -> list[str]:
     for number in range(int(top / step + 1e-9) + 1):
         x = LEGEND_LEFT + (LEGEND_WIDTH - 2 * LEGEND_LEFT) * number * step / top
         parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{number * step:g}</text>')
-    parts.append(f'<text x="{LEGEND_WIDTH + 2}" y="{y}">{unit}</text>')
+    parts.append(f'<text x="{LEGEND_WIDTH + 12}" y="{y}">{unit}</text>')
     return parts

@@ -109,7 +109,7 @@ def frames(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
         if frame is None or ref.frame_hash is None:
             continue
         same = frame == ref.frame_hash
-        measured = f"{'same' if same else 'another'} frame as {ref.image_id}"
+        measured = f"same frame as {ref.image_id}" if same else f"another frame than {ref.image_id}"
         found.append(Measured(ref.structure_set_id, "pass" if same else "fail", measured))
     for dose in outputs.facts("prepare_rt", "doses.json"):
         links = ", ".join(f"{e['structure_set_id']} ({e['link'].replace('_', ' ')})" for e in dose["structure_sets"])
@@ -123,6 +123,8 @@ def frames(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
 def set_images(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
     """Which rule bound each structure set to its image."""
     status: dict[str, Status] = {"series": "pass", "images": "pass", "frame_of_reference": "warn", "none": "fail"}
+    if not outputs.course.images:
+        status["none"] = "warn"  # nothing that it could have been bound to
     return [
         Measured(
             s.structure_set_id,

@@ -33,6 +33,9 @@ MAX_NETWORK_DRAWN = 24
 MAX_PLOTTED = 40
 """Curves of one plot; targets and drawn structures come first."""
 
+MAX_STRIP_ROWS = 3
+"""Rows of one check at the top of the page."""
+
 DRAWN_SOURCES = ("manual", "derived")
 """Sources whose curves come first when not all have room."""
 
@@ -83,7 +86,7 @@ def page(
         "facts": facts(outputs),
         "verdict": worst(checks),
         "counts": [(s, counts[s]) for s in STATUSES],
-        "strip": [c for c in ordered if c.status in ("fail", "warn")],
+        "strip": _strip(ordered),
         "checks": ordered,
         "phantom": _is_phantom(outputs),
         "scenes": sections,
@@ -97,6 +100,15 @@ def page(
         "severity_words": SEVERITY_WORDS,
         "stages": _stages(outputs),
     }
+
+
+def _strip(ordered: Sequence[CheckRow]) -> list[tuple[CheckRow, list[CheckRow], int]]:
+    """Each check with a failure or a warning: its worst row, its first rows, and how many more there are."""
+    grave: dict[str, list[CheckRow]] = {}
+    for row in ordered:
+        if row.status in ("fail", "warn"):
+            grave.setdefault(row.check.name, []).append(row)
+    return [(own[0], own[:MAX_STRIP_ROWS], len(own) - MAX_STRIP_ROWS) for own in grave.values()]
 
 
 def _words(text: str) -> str:
@@ -172,7 +184,10 @@ def facts(outputs: CourseOutputs) -> list[tuple[str, str]]:
     others = [i for i in course.images if planning is None or i.image_id != planning.image_id]
     if others:
         found.append(("Other images", ", ".join(f"{i.image_id} ({i.modality})" for i in others)))
-    sets = [f"{s.structure_set_id} on {s.image_id or 'no image'} ({s.rois} ROIs)" for s in course.structure_sets]
+    sets = [
+        f"{s.structure_set_id} on {s.image_id or 'no image'} ({s.rois} {'ROI' if s.rois == 1 else 'ROIs'})"
+        for s in course.structure_sets
+    ]
     if sets:
         found.append(("Structure sets", ", ".join(sets)))
     for plan in outputs.facts("prepare_rt", "plans.json"):

@@ -47,6 +47,9 @@ MARGIN_MM = 12.0
 SCALE_OVER_RX = 1.15
 """The colour scale ends at this many times the prescription, or at the maximum where that is less."""
 
+SCALE_OVER_RX_BRACHY = 2.0
+"""The same for brachytherapy, where twice the prescription is nothing unusual and the maximum lies in a source."""
+
 SCALE_PERCENTILE = 99.9
 """Without a prescription it ends here, of the doses above a twentieth of the maximum: near a brachytherapy source the
 maximum says nothing."""
@@ -136,9 +139,9 @@ def _scene(outputs: CourseOutputs, image_id: str | None) -> Scene | None:
         frame = _body_box(values, grid, window)
     elif doses:
         grid = doses[0].grid
-        frame = grid_box(grid)
+        frame = grid_box(grid).around(_corners(drawn), MARGIN_MM)
     elif drawn:
-        frame = patient_box(np.concatenate([d.solid.corners_xyz_mm for d in drawn]), MARGIN_MM)
+        frame = patient_box(_corners(drawn), MARGIN_MM)
     else:
         return None
     centre, words = _centre(frame, drawn, doses, metrics)
@@ -156,6 +159,11 @@ def _scene(outputs: CourseOutputs, image_id: str | None) -> Scene | None:
         drawn=drawn,
         doses=doses,
     )
+
+
+def _corners(drawn: Sequence[Drawn]) -> Array:
+    """(n, 3) corners of the boxes around structures."""
+    return np.concatenate([np.empty((0, 3)), *(d.solid.corners_xyz_mm for d in drawn)])
 
 
 def _common_frame(outputs: CourseOutputs) -> str | None:
@@ -198,18 +206,20 @@ def _doses(
     on_image = {s.structure_set_id for s in outputs.course.structure_sets if image and s.image_id == image.image_id}
     found = []
     entries = outputs.facts("prepare_rt", "doses.json")
+    brachy = any(p.plan_class == "brachy" for p in outputs.course.plans)
+    over_rx = SCALE_OVER_RX_BRACHY if brachy else SCALE_OVER_RX
     for facts in sorted(entries, key=lambda d: not d["whole_course"]):
         same = frame_hash is not None and facts["frame_hash"] == frame_hash
         folder = outputs.folders["prepare_rt"] / "doses" / facts["dose_id"]
         if not (same or on_image & set(facts["structure_set_ids"])) or not (folder / "dose.npy").is_file():
             continue
-        layer = _layer(folder, facts, _rx_gy(outputs, facts, metrics))
+        layer = _layer(folder, facts, _rx_gy(outputs, facts, metrics), over_rx)
         if layer is not None:
             found.append(layer)
     return found[:MAX_DOSES]
 
 
-def _layer(folder: Path, facts: Row, rx_gy: float | None) -> DoseLayer | None:
+def _layer(folder: Path, facts: Row, rx_gy: float | None, over_rx: float) -> DoseLayer | None:
     """The dose as it lies on disk; None where there is nothing to interpolate or no dose at all."""
     grid = Grid.from_json(json.loads((folder / "geometry.json").read_text()))
     dose = np.load(folder / "dose.npy", mmap_mode="r")
@@ -218,7 +228,7 @@ def _layer(folder: Path, facts: Row, rx_gy: float | None) -> DoseLayer | None:
         return None
     top_gy = float(facts["max_gy"])
     if rx_gy is not None:
-        top_gy = min(top_gy, SCALE_OVER_RX * rx_gy)
+        top_gy = min(top_gy, over_rx * rx_gy)
     else:
         high = np.asarray(dose[np.asarray(dose) > 0.05 * top_gy])
         top_gy = float(np.percentile(high, SCALE_PERCENTILE)) if len(high) else top_gy

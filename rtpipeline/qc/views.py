@@ -27,6 +27,9 @@ LETTER_SHARE = 0.26
 MAX_PIXELS = 400
 """Of the longest side of the pictures of one image; the other views have the same scale."""
 
+MIN_PIXELS = 60
+"""Of the shortest side: what is thinner gets room around it, or its letters would lie over each other."""
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -84,6 +87,14 @@ class Frame:
         """Edge of the pixels of all views."""
         return float((self.high_mm - self.low_mm).max()) / MAX_PIXELS
 
+    def around(self, points_xyz_mm: Array, margin_mm: float) -> Frame:
+        """The box that also holds these points (n, 3) with a margin."""
+        if not len(points_xyz_mm):
+            return self
+        along = points_xyz_mm @ self.axes.T
+        low = np.minimum(self.low_mm, along.min(axis=0) - margin_mm)
+        return Frame(self.axes, low, np.maximum(self.high_mm, along.max(axis=0) + margin_mm))
+
 
 def direction_letters(direction: Array) -> str:
     """`L`, or `LA` for an oblique one: the patient axes that a direction runs along, the greatest share first."""
@@ -139,8 +150,10 @@ def _view(name: Name, frame: Frame, centre: Array, right: tuple[int, int], down:
     sizes = []
     for axis, sign in (right, down):
         ends = sorted((sign * frame.low_mm[axis], sign * frame.high_mm[axis]))
-        sizes.append(max(1, int(np.ceil((ends[1] - ends[0]) / pixel_mm - 1e-9))))
-        across[axis] = sign * ends[0]
+        size = int(np.ceil((ends[1] - ends[0]) / pixel_mm - 1e-9))
+        room = max(0, -((size - MIN_PIXELS) // 2))
+        sizes.append(size + 2 * room)
+        across[axis] = sign * (ends[0] - room * pixel_mm)
     return View(
         name=name,
         origin_xyz_mm=across @ frame.axes,
