@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtpipeline.contracts.tables import TABLES
+from rtpipeline.report.tables import COURSE_PAGES
 from rtpipeline.store.folder import write_atomically
 from rtpipeline.store.keys import file_sha256
 
@@ -104,13 +105,18 @@ def _software(name: str, versions: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _page_of(name: str) -> str:
+    """What a file without a description of its own is: the page of a course, or its name."""
+    return f"page of course {Path(name).stem}" if name.startswith(f"{COURSE_PAGES}/") else name
+
+
 def _file(path: Path, name: str) -> dict[str, Any]:
     table = TABLES.get(path.stem) if path.suffix in (".parquet", ".csv") else None
     return {
         "@id": name,
         "@type": "File",
         "name": name,
-        "description": table.meaning if table else DESCRIPTIONS.get(name, name),
+        "description": table.meaning if table else DESCRIPTIONS.get(name, _page_of(name)),
         "encodingFormat": MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
         "contentSize": str(path.stat().st_size),
         "sha256": file_sha256(path),

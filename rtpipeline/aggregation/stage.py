@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +33,9 @@ from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import available_cpus
 from rtpipeline.provenance.methods import methods_text
 from rtpipeline.provenance.versions import StageUse, in_table_order, libraries, program, stage_use
+from rtpipeline.qc.outputs import PAGE
 from rtpipeline.report.build import write_report
+from rtpipeline.report.tables import COURSE_PAGES
 from rtpipeline.stages import COURSE_STAGES, STAGES
 from rtpipeline.store.keys import library_version
 
@@ -68,6 +71,7 @@ def run(context: StageContext) -> StageOutcome:
     (context.out / RUN_JSON).write_text(json.dumps(run_facts, indent=1) + "\n")
     _explain(context.out, config, uses, run_facts)
     _export(context.out, config)
+    _course_pages(context.out, courses)
     write_report(context.out)
     crate = ro_crate(context.out, context.cohort, run_facts, libraries(uses.values()))
     save(crate, context.out)
@@ -190,6 +194,16 @@ def _export(out: Path, config: Config) -> None:
     if config.aggregation.decimal_comma:
         export_csv(out, out / DECIMAL_COMMA.folder, DECIMAL_COMMA)
     write_workbook(out, out / WORKBOOK)
+
+
+def _course_pages(out: Path, courses: Sequence[CollectedCourse]) -> None:
+    """The pages that qc made, each under the name of its course, where the report links to them."""
+    folder = out / COURSE_PAGES
+    folder.mkdir(parents=True)
+    for course in courses:
+        page = course.stages["qc"].table(PAGE)
+        if page is not None:
+            shutil.copyfile(page, folder / f"{course.course_id}.html")
 
 
 def _rows(results: Path, name: str) -> int:

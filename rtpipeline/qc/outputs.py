@@ -16,6 +16,9 @@ from rtpipeline.stages import STAGES
 
 Row = dict[str, Any]
 
+TABLE, PAGE = "qc.parquet", "course.html"
+"""What qc writes."""
+
 ABOUT_OTHER_COURSES = frozenset({"COURSE_MERGED", "COURSE_REIRRADIATION", "PATIENT_MISMATCH"})
 """Codes of organize that depend on what else the export holds. The key of qc hangs on the course alone, so that they
 stand in the findings of the cohort and not here: another patient's export must not change this course's table."""

@@ -9,13 +9,11 @@ from rtpipeline import __version__
 from rtpipeline.contracts.tables import QC
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.qc.checks import CheckRow, run_checks, worst
-from rtpipeline.qc.outputs import CourseOutputs, Row
+from rtpipeline.qc.outputs import PAGE, TABLE, CourseOutputs, Row
 from rtpipeline.qc.page import course_html
 from rtpipeline.qc.scenes import scenes
 
 log = logging.getLogger(__name__)
-
-TABLE, PAGE = "qc.parquet", "course.html"
 
 
 def run(context: StageContext) -> StageOutcome:

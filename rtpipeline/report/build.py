@@ -17,6 +17,7 @@ from rtpipeline.report.course import (
     CourseSection,
     course_section,
     plot_lines,
+    qc_counts,
     stage_badges,
     target_summary,
     worst_first,
@@ -74,7 +75,8 @@ def report_html(tables: ResultTables) -> str:
 def page(tables: ResultTables) -> dict[str, Any]:
     """Everything that the template shows."""
     run = tables.run
-    ordered = worst_first(tables.courses)
+    checks = qc_counts(tables.qc)
+    ordered = worst_first(tables.courses, checks)
     metrics = by_course(tables.metrics)
     comparisons, alone = compare(tables.tps_curves(lambda row: True), tables.structures, tables.metrics)
     shown = ordered[:MAX_SECTIONS]
@@ -94,6 +96,8 @@ def page(tables: ResultTables) -> dict[str, Any]:
         "n_metrics": len(tables.metrics),
         "n_plans": len(tables.plans),
         "badges": stage_badges,
+        "qc": checks,
+        "pages": tables.pages,
         "summaries": {
             c["course_id"]: target_summary(metrics.get(c["course_id"], [])) for c in ordered[:MAX_COURSE_ROWS]
         },

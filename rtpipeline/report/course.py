@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,17 +61,27 @@ class CourseSection:
     plans: list[Row]
 
 
-def worst_first(courses: Iterable[Row]) -> list[Row]:
-    """Failed courses, then by errors, then by warnings."""
-    return sorted(
-        courses,
-        key=lambda c: (
-            c["course_status"] != "failed",
-            -(c["findings_e"] or 0),
-            -(c["findings_w"] or 0),
-            c["course_id"],
-        ),
-    )
+def qc_counts(rows: Iterable[Row]) -> dict[str, Counter[str]]:
+    """Rows of the table `qc` by course and status; courses that qc did not look at are absent."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.get("status"):
+            counts.setdefault(row["course_id"], Counter())[row["status"]] += 1
+    return counts
+
+
+def worst_first(courses: Iterable[Row], qc: Mapping[str, Counter[str]] | None = None) -> list[Row]:
+    """Failed courses, then by failed checks, by errors, by warnings of checks and findings."""
+    known = qc or {}
+    nothing: Counter[str] = Counter()
+
+    def rank(course: Row) -> tuple[bool | int | str, ...]:
+        checks = known.get(course["course_id"], nothing)
+        errors, warnings = course["findings_e"] or 0, course["findings_w"] or 0
+        failed = course["course_status"] != "failed"
+        return failed, -checks["fail"], -errors, -checks["warn"], -warnings, course["course_id"]
+
+    return sorted(courses, key=rank)
 
 
 def course_section(

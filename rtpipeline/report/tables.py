@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ TPS_COLUMNS = (
     "dose_gy", "cumulative_volume_cc",
 )  # fmt: skip
 
+QC_COLUMNS = ("course_id", "status")
+
+COURSE_PAGES = "report/courses"
+"""Folder of the pages of single courses within a results folder; each is named after its course."""
+
 TARGET_TYPES = frozenset({"GTV", "CTV", "PTV"})
 
 
@@ -57,6 +62,9 @@ class ResultTables:
     plans: list[Row]
     structures: list[Row]
     metrics: list[Row]
+    qc: list[Row] = field(default_factory=list)
+    pages: frozenset[str] = frozenset()
+    """courses that have a page of their own"""
 
     @classmethod
     def load(cls, folder: Path) -> ResultTables:
@@ -74,6 +82,8 @@ class ResultTables:
             plans=_rows(folder, "plans"),
             structures=_rows(folder, "structures", STRUCTURE_COLUMNS),
             metrics=_rows(folder, "dvh_metrics", METRIC_COLUMNS),
+            qc=_rows(folder, "qc", QC_COLUMNS),
+            pages=frozenset(page.stem for page in (folder / COURSE_PAGES).glob("*.html")),
         )
 
     def curves(self, wanted: Callable[[Row], bool]) -> Iterator[Row]:
