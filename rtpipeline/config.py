@@ -179,9 +179,13 @@ class CroppingConfig(Section):
     """Anatomical cropping."""
 
     enabled: bool = _result(False, "crop by anatomical region")
-    region: str = _result("pelvis", "region")
-    superior_margin_cm: float = _result(2.0, "margin, cm")
-    inferior_margin_cm: float = _result(2.0, "margin, cm")
+    region: Literal["pelvis", "thorax", "abdomen", "head_neck", "brain"] = _result(
+        "pelvis", "part of the body between two landmarks"
+    )
+    superior_margin_cm: float | None = _result(
+        None, "beyond the superior landmark, cm; null: 2 (brain 1; pelvis, which ends at the top of L1, 0)"
+    )
+    inferior_margin_cm: float | None = _result(None, "beyond the inferior landmark, cm; null: 2 (brain 1, pelvis 10)")
 
 
 class QcConfig(Section):
@@ -335,21 +339,26 @@ def load_config(path: Path | None) -> Config:
         file = getattr(section, key)
         if file is not None and not file.is_file():
             raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
-    _refuse_not_built(config, path)
+    _check_structure_files(config)
     return config
 
 
-def _refuse_not_built(config: Config, path: Path) -> None:
-    """What would be ignored without a word is refused; stages that are not built end `disabled`, which is seen."""
-    for is_set, name in (
-        (config.structure_names is not None, "structure_names"),
-        (config.custom_structures is not None, "custom_structures"),
-        (config.ct_cropping.enabled, "ct_cropping.enabled"),
-    ):
-        if is_set:
-            raise ConfigError(
-                f"--config {path}: {name} is not part of this version and would change nothing; remove it."
-            )
+def _check_structure_files(config: Config) -> None:
+    """Read the files about structures once before anything runs.
+
+    Raises
+    ------
+    ConfigError: one of them cannot be used.
+    """
+    # imported here: most configurations name none, and commands start without numpy
+    if config.structure_names is not None:
+        from rtpipeline.nomenclature.mapping import load_mapping
+
+        load_mapping(config.structure_names)
+    if config.custom_structures is not None:
+        from rtpipeline.structures.custom_structures import load_custom_structures
+
+        load_custom_structures(config.custom_structures)
 
 
 def config_yaml(config: Config) -> str:

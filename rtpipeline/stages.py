@@ -118,14 +118,14 @@ _TABLE = (
         libraries=("nnunetv2", "torch", "SimpleITK", "numpy"),
     ),
     Stage(
-        "structures", "course", "course", "rtpipeline.structures.stage:run", 2,
+        "structures", "course", "course", "rtpipeline.structures.stage:run", 3,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_images", "prepare_rt"), uses=("segmentation", "custom_models"),
         config=("structure_names", "custom_structures", "ct_cropping"),
         libraries=("numpy", "numba", "scipy"),
     ),
     Stage(
-        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 2,
+        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 3,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_rt", "structures"),
         config=("dvh", "manifest"),

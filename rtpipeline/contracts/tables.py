@@ -105,7 +105,8 @@ STRUCTURES = Table(
     ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"),
     (
         *STRUCTURE_KEYS,
-        Column("roi_number", "Int64", "", "ROINumber"),
+        Column("tg263_evidence", "string", "", "what the TG-263 name rests on: mapping, exact, case, synonym, totalsegmentator or target; null when not matched"),
+        Column("roi_number", "Int64", "", "ROINumber; null for structures that no structure set has"),
         Column("roi_type", "string", "", "RTROIInterpretedType"),
         Column("set_role", "string", "", "primary or other", nullable=False),
         Column("status", "string", "", "ok, empty, points_only, open_only, number_reused, nonplanar, degenerate, no_volume", nullable=False),
@@ -120,6 +121,7 @@ STRUCTURES = Table(
         Column("centroid_z_mm", "float64", "mm", "patient superior"),
         Column("outside_image_pct", "float64", "%", "part of the volume outside the image; null without an image"),
         Column("end_cap", "string", "", "solid between and beyond contours"),
+        Column("derived_from", "string", "", "of derived ones: name=structure_id of each source, joined with a semicolon; of cropped ones: the whole structure"),
         *PROVENANCE,
     ),
 )  # fmt: skip
@@ -147,7 +149,7 @@ DVH_METRICS = Table(
         Column("dose_interpolation", "string", "", "dose between grid points"),
         Column("dose_basis", "string", "", "what the dose is made of: plan, beam_sum, ...", nullable=False),
         Column("dose_type", "string", "", "PHYSICAL or EFFECTIVE"),
-        Column("dose_link", "string", "", "rule that tied the dose to the structure set"),
+        Column("dose_link", "string", "", "rule that tied the dose to the structure set, or to its image (image_frame)"),
         *PROVENANCE,
     ),
     (

@@ -47,7 +47,7 @@ class Target:
     """What a prescription may be tied to."""
 
     name: str
-    roi_number: int
+    roi_number: int | None
     roi_type: str | None
     in_plan_set: bool
     """its structure set is the one that the plan references: only then do ROI numbers of the plan mean it"""

@@ -72,7 +72,7 @@ def run(context: StageContext) -> StageOutcome:
         drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
         solid = _solid(drawn, structure)
         for dose in doses:
-            link = _link(dose, structure["structure_set_id"])
+            link = _link(dose, structure, course)
             if link is None:
                 continue
             rx, target = prescribe(structure, dose)
@@ -110,12 +110,30 @@ def _plans(folder: Path) -> dict[str, dict[str, Any]]:
     return {p["plan_id"]: p for p in json.loads(path.read_text())} if path.is_file() else {}
 
 
-def _link(dose: CourseDose, structure_set_id: str) -> str | None:
-    """The rule that ties a dose to a structure set; None when it does not apply to it."""
-    for entry in dose.facts["structure_sets"]:
-        if entry["structure_set_id"] == structure_set_id:
-            return str(entry["link"])
+IMAGE_FRAME = "image_frame"
+"""Rule of structures that were made on an image: the image lies in the dose's frame of reference, or in that of one of
+its own structure sets that the dose applies to."""
+
+
+def _link(dose: CourseDose, structure: dict[str, Any], course: Course) -> str | None:
+    """The rule that ties a dose to a structure; None when it does not apply to it."""
+    links = {str(e["structure_set_id"]): str(e["link"]) for e in dose.facts["structure_sets"]}
+    if structure["structure_source"] == "manual":
+        return links.get(structure["structure_set_id"])
+    frame = next((i.frame_hash for i in course.images if i.image_id == structure["image_id"]), None)
+    if frame is None:
+        return None
+    drawn_there = [s for s in course.structure_sets if s.image_id == structure["image_id"] and s.frame_hash == frame]
+    if frame == dose.facts["frame_hash"] or any(s.structure_set_id in links for s in drawn_there):
+        return IMAGE_FRAME
     return None
+
+
+def _label(structure: dict[str, Any]) -> str:
+    """How findings name a structure: by its number where a structure set has one."""
+    if structure["structure_source"] == "manual":
+        return f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
+    return str(structure["structure_id"])
 
 
 def _solid(drawn: Outline | None, structure: dict[str, Any]) -> PrismSolid | None:
@@ -151,13 +169,16 @@ class _Prescriber:
         """Prescription, and whether the structure is a target at all."""
         set_id = structure["structure_set_id"]
         parts, target = [], False
+        if structure["structure_source"] == "cropped":  # it has the name of the whole, but the prescription is for that
+            return UNKNOWN, False
+        number = structure["roi_number"]
         # with several plans, a row of the manifest that names none means the course and not each plan
         of_plans = [row for row in self.stated if row.plan_id is not None or not self.several_plans]
         for plan_id in dose.facts["plan_ids"]:
             levels = _levels(self.plans.get(plan_id, {}))
             wanted = Target(
                 name=structure["structure_name"],
-                roi_number=int(structure["roi_number"]),
+                roi_number=None if pd.isna(number) else int(number),
                 roi_type=structure["roi_type"] if isinstance(structure["roi_type"], str) else None,
                 in_plan_set=self.plan_sets.get(plan_id) == set_id,
             )
@@ -205,7 +226,7 @@ def _rows(
     settings = context.config.dvh
     dvh = compute_dvh(solid, dose.volume, interpolation=settings.dose_interpolation)
     row |= _numbers(dvh, settings, rx.rx_gy)
-    label = f"{structure['structure_set_id']} ROI {structure['roi_number']} '{structure['structure_name']}'"
+    label = _label(structure)
     if rx.rx_gy:
         row |= conformity(dvh, dose.volume, rx.rx_gy, coverage_limit_pct=settings.coverage_limit_pct)
     if row["dose_status"] == "ok":  # the numbers are whole; what they are a dose of is the other half of the status

@@ -84,8 +84,10 @@ class PrismSolid:
         Contours without three points or without area are left out and counted in `n_degenerate_contours`.
         single_plane_thickness_mm: thickness when all contours lie in one plane (the image's slice spacing); with None
         the volume is None. plane_spacing_mm: nominal spacing of the planes where it is known (outlines of voxels); None
-        for the median of their gaps. Raises EmptySolidError when nothing is left, NonPlanarContourError when a vertex is more
-        than PLANE_RESIDUAL_MM off its plane, ValueError for points that are not (n, 3) and finite.
+        for the median of their gaps.
+
+        Raises EmptySolidError when nothing is left, NonPlanarContourError when a vertex is more than PLANE_RESIDUAL_MM
+        off its plane, ValueError for points that are not (n, 3) and finite.
         """
         kept = _checked(contours)
         points, starts = _packed(kept)

@@ -5,6 +5,7 @@ Every mask comes from the contours that the DVH uses, so that one file and one s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,17 +81,14 @@ def _boxed(part: NDArray[np.bool_], at_zyx: tuple[int, int, int], grid: Grid, lo
 
 
 class StructureReader:
-    """The structures that the structures stage left, and their masks on demand."""
+    """Structures of a course and their masks on demand. rows: of the table `structures`, None for null."""
 
-    def __init__(self, structures_output: Path, prepared_images: Path) -> None:
-        self._folder, self._prepared = structures_output, prepared_images
+    def __init__(
+        self, rows: list[dict[str, Any]], outlines: Callable[[], dict[tuple[str, str], Outline]], prepared_images: Path
+    ) -> None:
+        self.rows = rows
+        self._read_outlines, self._prepared = outlines, prepared_images
         self._grids: dict[str, Grid] = {}
-
-    @cached_property
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the table `structures` as plain values, None for null; none when the stage wrote no table."""
-        path = self._folder / STRUCTURES_FILE
-        return pq.read_table(path).to_pylist() if path.is_file() else []
 
     def mask(self, structure_set_id: str, structure_id: str) -> StructureMask | None:
         """Mask of a structure; None where it has no volume or does not lie on a prepared image.
@@ -102,7 +100,13 @@ class StructureReader:
         # a null outside_image_pct says that the image tells nothing about it (none, or another frame of reference)
         if outline is None or row["status"] != "ok" or row["image_id"] is None or row["outside_image_pct"] is None:
             return None
-        return rasterize(outline.solid(), self._grid(row["image_id"]), lost_pct=row["outside_image_pct"])
+        return rasterize(outline.solid(), self.grid(row["image_id"]), lost_pct=row["outside_image_pct"])
+
+    def grid(self, image_id: str) -> Grid:
+        """Voxel grid of a prepared image."""
+        if image_id not in self._grids:
+            self._grids[image_id] = load_geometry(image_folder(self._prepared, image_id)).voxel
+        return self._grids[image_id]
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -110,18 +114,15 @@ class StructureReader:
 
     @cached_property
     def _outlines(self) -> dict[tuple[str, str], Outline]:
-        path = self._folder / CONTOURS_FILE
-        return read_contours(path) if path.is_file() else {}
-
-    def _grid(self, image_id: str) -> Grid:
-        if image_id not in self._grids:
-            self._grids[image_id] = load_geometry(image_folder(self._prepared, image_id)).voxel
-        return self._grids[image_id]
+        return self._read_outlines()
 
 
 def read_structures(structures_output: Path, prepared_images: Path) -> StructureReader:
-    """Reader of the structures of a course.
+    """Reader of the structures of a course; without rows when the stage wrote no table.
 
     structures_output: output folder of stage structures. prepared_images: that of prepare_images.
     """
-    return StructureReader(structures_output, prepared_images)
+    table, contours = structures_output / STRUCTURES_FILE, structures_output / CONTOURS_FILE
+    if not table.is_file():
+        return StructureReader([], dict, prepared_images)
+    return StructureReader(pq.read_table(table).to_pylist(), lambda: read_contours(contours), prepared_images)

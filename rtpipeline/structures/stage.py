@@ -1,134 +1,142 @@
-"""Stage structures: every structure of every set on its image, with its volume, and the contours for the DVH."""
+"""Stage structures: every structure of every source on its image, what is derived from them, and how they agree.
+
+structures.parquet, contours.parquet: rows of all, contours of those with a solid, for DVH, features and pictures.
+agreement.parquet: pairs of one TG-263 name on one image. cropping.json: levels of the region, where one is configured.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-
-from rtpipeline import __version__
-from rtpipeline.contracts.manifests import Course, StructureSetRef
-from rtpipeline.contracts.tables import STRUCTURES
+from rtpipeline.config import CroppingConfig
+from rtpipeline.contracts.findings import finding
+from rtpipeline.contracts.tables import AGREEMENT, STRUCTURES
 from rtpipeline.execution.context import StageContext, StageOutcome
-from rtpipeline.geometry.grid import Grid
-from rtpipeline.geometry.outlines import Outline, flat_lists, write_contours
-from rtpipeline.structures.measure import Measured, measure
-from rtpipeline.structures.plausibility import Drawn, plausibility_findings
+from rtpipeline.geometry.outlines import Outline, write_contours
+from rtpipeline.nomenclature.mapping import load_mapping
+from rtpipeline.prepare.image_files import write_json
+from rtpipeline.segmentation.label_map import LabelMap
+from rtpipeline.structures.agreement import agreement_rows
+from rtpipeline.structures.crop import LandmarkMissingError, Limits, crop, limits_of
+from rtpipeline.structures.custom_structures import Definition, load_custom_structures
+from rtpipeline.structures.derive import Derivation, derive, missing_finding
+from rtpipeline.structures.manual import manual_structures
+from rtpipeline.structures.masks import CONTOURS_FILE, STRUCTURES_FILE, StructureReader
+from rtpipeline.structures.rows import TOTALSEGMENTATOR, RowWriter, Structure
+from rtpipeline.structures.sources import label_maps, network_structures
 
-SOURCE_MANUAL = "manual"
+AGREEMENT_FILE, CROPPING_FILE = "agreement.parquet", "cropping.json"
+
+WHOLE_BODY_TASKS = ("total", "total_mr", "total_v3")
+"""Tasks of TotalSegmentator whose label maps hold the landmarks of regions."""
 
 
 def run(context: StageContext) -> StageOutcome:
-    """Measure every structure; rows for all of them, contours for those with a solid."""
-    course = context.course()
-    folder = context.inputs.get("prepare_rt")
-    sets = [s for s in course.structure_sets if folder and (_rois_path(folder, s)).is_file()]
-    if folder is None or not sets:
-        return StageOutcome(status="not_applicable", reason="no structure set")
-    rows: list[dict[str, Any]] = []
-    kept: list[tuple[str, str, Outline]] = []
-    for structure_set in sets:
-        images = context.inputs.get("prepare_images")
-        planes, voxel = (image_grid(images, structure_set.image_id, name) for name in ("planes", "voxel"))
-        frame = next((i.frame_hash for i in course.images if i.image_id == structure_set.image_id), None)
-        contours = _closed_contours(folder / "structure_sets" / f"{structure_set.structure_set_id}.parquet")
-        seen: Counter[int] = Counter()
-        solids: list[Drawn] = []
-        for roi in pq.read_table(_rois_path(folder, structure_set)).to_pylist():
-            seen[roi["roi_number"]] += 1
-            drawn = contours.get(roi["roi_number"], [])
-            label = f"{structure_set.structure_set_id} ROI {roi['roi_number']} '{roi['roi_name']}'"
-            # drawn in another frame of reference: prepare_rt has said so, and the image says nothing about it
-            on_image = planes if frame is None or roi["frame_hash"] in (None, frame) else None
-            if roi["status"] != "ok":
-                measured = Measured(roi["status"], None, None, ())
-            else:
-                measured = measure(drawn, on_image, label, voxel=voxel)
-            context.report(*measured.findings)
-            row = _row(context, course, structure_set, roi, seen[roi["roi_number"]], measured, len(drawn))
-            rows.append(row)
-            if measured.solid is not None:
-                outline = Outline(on_image.plane_spacing_mm if on_image is not None else None, drawn)
-                kept.append((structure_set.structure_set_id, row["structure_id"], outline))
-            if measured.solid is not None and measured.solid.volume_cc:
-                solids.append(Drawn(label, roi["roi_name"], roi["roi_type"] or "", measured.solid))
-        context.report(*plausibility_findings(solids))
-    STRUCTURES.write(STRUCTURES.frame(rows), context.out / "structures.parquet")
-    write_contours(context.out / "contours.parquet", sorted(kept, key=lambda k: k[:2]))
-    return StageOutcome(counts={"structures": len(rows), "with_solid": len(kept)})
+    """Join manual, network, derived and cropped structures; compare those of one name."""
+    config = context.config
+    mapping = load_mapping(config.structure_names) if config.structure_names else None
+    definitions = load_custom_structures(config.custom_structures) if config.custom_structures else []
+    writer = RowWriter(context.cohort, context.course(), context.stage_key, mapping)
+    structures = list(manual_structures(context, writer))
+    limits: dict[str, Limits] = {}
+    for label_map in label_maps(context.inputs):
+        structures += network_structures(label_map, writer)
+        if config.ct_cropping.enabled and _has_landmarks(label_map):
+            _add_limits(context, label_map, config.ct_cropping, limits)
+    if not structures:
+        return StageOutcome(status="not_applicable", reason="no structure set and no segmentation")
+    structures += _derived(context, definitions, structures, writer)
+    if config.ct_cropping.enabled:
+        structures += _cropped(context, structures, limits, writer)
+    return _write(context, structures)
 
 
-def _rois_path(folder: Path, structure_set: StructureSetRef) -> Path:
-    return folder / "structure_sets" / f"{structure_set.structure_set_id}.rois.parquet"
+def _reader(context: StageContext, structures: list[Structure]) -> StructureReader:
+    prepared = context.inputs.get("prepare_images", Path())
+    return StructureReader([s.row for s in structures], lambda: _outlines(structures), prepared)
 
 
-def image_grid(folder: Path | None, image_id: str | None, name: Literal["planes", "voxel"]) -> Grid | None:
-    """Original planes or voxel grid of a prepared image; None where there is no image."""
-    if folder is None or image_id is None:
-        return None
-    path = folder / "images" / image_id / "geometry.json"
-    return Grid.from_json(json.loads(path.read_text())[name]) if path.is_file() else None
+def _outlines(structures: list[Structure]) -> dict[tuple[str, str], Outline]:
+    return {s.key: s.outline for s in structures if s.outline is not None}
 
 
-def _closed_contours(path: Path) -> dict[int, list[NDArray[np.float64]]]:
-    """Closed contours of a prepared structure set by ROI number, in the order of the file."""
-    table = pq.read_table(path, columns=["roi_number", "points_xyz_mm"])
-    found: dict[int, list[NDArray[np.float64]]] = {}
-    points = flat_lists(table["points_xyz_mm"])
-    for number, flat in zip(table["roi_number"].to_pylist(), points, strict=True):
-        found.setdefault(number, []).append(flat.reshape(-1, 3))
+def _derived(
+    context: StageContext, definitions: list[Definition], structures: list[Structure], writer: RowWriter
+) -> list[Structure]:
+    """Derived structures of every image; a definition that no image has the sources of is a finding."""
+    if not definitions:
+        return []
+    reader = _reader(context, structures)
+    images = sorted({s.row["image_id"] for s in structures if s.lies_on_image})
+    made: dict[str, Derivation] = {}
+    for image_id in images:
+        made[image_id] = derive(definitions, image_id, structures, reader.grid(image_id), writer)
+        context.report(*made[image_id].findings)
+    planning = writer.course.planning_image
+    told = planning.image_id if planning and planning.image_id in made else next(iter(images), None)
+    for definition in definitions:
+        if not any(definition.name in one.made for one in made.values()):
+            reason = made[told].not_made[definition.name] if told else "no structure lies on a prepared image"
+            context.report(missing_finding(told or "course", definition.name, reason))
+    return [s for one in made.values() for s in one.made.values()]
+
+
+def _has_landmarks(label_map: LabelMap) -> bool:
+    return label_map.source == TOTALSEGMENTATOR and label_map.model in WHOLE_BODY_TASKS
+
+
+def _add_limits(
+    context: StageContext, label_map: LabelMap, settings: CroppingConfig, limits: dict[str, Limits]
+) -> None:
+    superior_cm, inferior_cm = settings.superior_margin_cm, settings.inferior_margin_cm
+    try:
+        found = limits_of(
+            label_map,
+            settings.region,
+            superior_margin_mm=None if superior_cm is None else 10.0 * superior_cm,
+            inferior_margin_mm=None if inferior_cm is None else 10.0 * inferior_cm,
+        )
+    except LandmarkMissingError as error:
+        context.report(finding("SS_CROP_LANDMARK", f"{label_map.image_id} {settings.region}", str(error)))
+        return
+    limits.setdefault(label_map.image_id, found)
+    for which, level in (("superior", found.superior), ("inferior", found.inferior)):
+        if level.clamped_mm > 0.0:
+            measured = f"{which} level by {level.landmark}: {level.clamped_mm:.1f} mm outside the image"
+            context.report(finding("SS_CROP_CLAMPED", f"{label_map.image_id} {settings.region}", measured))
+
+
+def _cropped(
+    context: StageContext, structures: list[Structure], limits: dict[str, Limits], writer: RowWriter
+) -> list[Structure]:
+    region = context.config.ct_cropping.region
+    if not limits and not any(f.code == "SS_CROP_LANDMARK" for f in context.findings):
+        reason = f"no label map of TotalSegmentator ({', '.join(WHOLE_BODY_TASKS)}) on any image"
+        context.report(finding("SS_CROP_LANDMARK", f"course {region}", reason))
+    reader = _reader(context, structures)
+    found: list[Structure] = []
+    for image_id, levels in sorted(limits.items()):
+        own = (s for s in structures if s.row["image_id"] == image_id and s.lies_on_image)
+        masks = ((s, reader.mask(*s.key)) for s in own)
+        found += crop(((s, mask) for s, mask in masks if mask is not None), levels, image_id, writer)
+    write_json(
+        context.out / CROPPING_FILE,
+        {image_id: {"region": region, **asdict(levels)} for image_id, levels in sorted(limits.items())},
+    )
     return found
 
 
-def _row(
-    context: StageContext,
-    course: Course,
-    structure_set: StructureSetRef,
-    roi: dict[str, Any],
-    occurrence: int,
-    measured: Measured,
-    n_drawn: int,
-) -> dict[str, Any]:
-    image = next((i for i in course.images if i.image_id == structure_set.image_id), None)
-    solid = measured.solid
-    centroid = solid.centroid_xyz_mm if solid is not None else None
-    return {
-        "cohort": context.cohort,
-        "patient_id": course.patient_id,
-        "course_id": course.course_id,
-        "image_id": structure_set.image_id,
-        "modality": image.modality if image else None,
-        "structure_set_id": structure_set.structure_set_id,
-        "structure_source": SOURCE_MANUAL,
-        "structure_id": structure_id(structure_set.structure_set_id, roi["roi_number"], occurrence),
-        "structure_name": roi["roi_name"],
-        "structure_name_tg263": None,
-        "roi_number": roi["roi_number"],
-        "roi_type": roi["roi_type"] or None,
-        "set_role": structure_set.role,
-        "status": measured.status,
-        "volume_cc": solid.volume_cc if solid else None,
-        "contours": n_drawn - (solid.n_degenerate_contours if solid else 0),
-        "planes": len(solid.plane_offsets_mm) if solid else 0,
-        "plane_spacing_mm": solid.nominal_spacing_mm if solid else None,
-        "gaps": solid.n_gaps if solid else None,
-        "components_z": solid.n_gaps + 1 if solid else None,
-        "centroid_x_mm": float(centroid[0]) if centroid is not None else None,
-        "centroid_y_mm": float(centroid[1]) if centroid is not None else None,
-        "centroid_z_mm": float(centroid[2]) if centroid is not None else None,
-        "outside_image_pct": measured.outside_image_pct,
-        "end_cap": solid.end_cap if solid else None,
-        "stage_key": context.stage_key,
-        "rtpipeline_version": __version__,
-    }
-
-
-def structure_id(structure_set_id: str, roi_number: int, occurrence: int = 1) -> str:
-    """Source, set and ROI number; a number that stands in a set again gets its occurrence."""
-    name = f"{SOURCE_MANUAL}-{structure_set_id}-{roi_number:04d}"
-    return name if occurrence == 1 else f"{name}-{occurrence}"
+def _write(context: StageContext, structures: list[Structure]) -> StageOutcome:
+    reader = _reader(context, structures)
+    STRUCTURES.write(STRUCTURES.frame(reader.rows), context.out / STRUCTURES_FILE)
+    outlines = _outlines(structures)
+    write_contours(context.out / CONTOURS_FILE, [(*key, outlines[key]) for key in sorted(outlines)])
+    agreement, findings = agreement_rows(reader.rows, reader.mask, stage_key=context.stage_key)
+    context.report(*findings)
+    if agreement:
+        AGREEMENT.write(AGREEMENT.frame(agreement), context.out / AGREEMENT_FILE)
+    sources = Counter(s.row["structure_source"] for s in structures)
+    counts = {"structures": len(structures), "with_solid": len(outlines), "agreement": len(agreement)}
+    return StageOutcome(counts=counts | dict(sorted(sources.items())))
