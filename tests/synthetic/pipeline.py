@@ -76,7 +76,7 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
     assert code is ExitCode.DONE
     chain = Chain(work, CohortManifest.load(organize))
     chain.codes["", "organize"] = code
-    chain.findings += _findings(organize)
+    chain.findings += findings_of(organize)
     for course in chain.manifest.courses:
         ended: dict[str, Path] = {}
         for stage in SPINE if stages is None else stages:
@@ -95,11 +95,11 @@ def run_chain(source: Path, work: Path, config: Config | None = None, *, stages:
             )
             chain.codes[course.course_id, stage] = run_stage(request)
             ended[stage] = request.out
-            chain.findings += _findings(request.out)
+            chain.findings += findings_of(request.out)
     return chain
 
 
-def _findings(folder: Path) -> list[Finding]:
+def findings_of(folder: Path) -> list[Finding]:
     record = StageRecord.load(folder)
     assert record is not None
     assert not record.traceback, record.traceback
