@@ -119,7 +119,7 @@ class SegmentationConfig(Section):
     force: bool = _running(False, "run again although done")
     roi_subset: list[str] | None = _result(None, "structures to segment; null for all")
     extra_models: list[str] = _result([], "further tasks after `total`")
-    force_split: bool = _result(False, "split the image along z whatever its size")
+    force_split: bool = _result(False, "split the image along z whatever its size, from 58 voxels of the network on")
     nr_threads_resample: int | None = _running(None, "processes for resampling", ge=1)
     nr_threads_save: int | None = _running(None, "processes for saving", ge=1)
     num_proc_preprocessing: int | None = _running(None, "processes for preprocessing", ge=1)

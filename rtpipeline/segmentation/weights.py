@@ -1,4 +1,4 @@
-"""Where the networks of a run lie, and whether they are whole. The phantom's networks are for the demo, and only for it.
+"""Where the networks of a run lie, and whether they are whole. The phantom's networks are for the demo alone.
 
 Imports nothing heavy: the keys of every run ask here which weights are in use.
 """
