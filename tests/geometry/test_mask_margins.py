@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from rtpipeline.geometry.grid import Grid
-from rtpipeline.geometry.mask_margins import Margins, grown, reach_zyx, shrunk, spacing_zyx_mm, window
+from rtpipeline.geometry.mask_margins import LATTICE_SHARE, Margins, grown, reach_zyx, shrunk, spacing_zyx_mm, window
 
 ROUNDING = 1e-9
 """Relative; positions and volumes are sums of a few products."""
@@ -37,6 +37,11 @@ def extent_xyz_mm(mask, grid) -> np.ndarray:
     """(2, 3) least and greatest patient coordinate of the centres of a mask's voxels."""
     centres = grid.index_zyx_to_patient(np.argwhere(mask).astype(float))
     return np.array([centres.min(axis=0), centres.max(axis=0)])
+
+
+def centres_of(grid) -> np.ndarray:
+    """(z, y, x, 3) patient positions of the voxel centres."""
+    return grid.index_zyx_to_patient(np.moveaxis(np.indices(grid.shape_zyx), 0, -1).astype(float))
 
 
 def box_in(shape, half=(3, 4, 5)) -> np.ndarray:
@@ -69,27 +74,31 @@ def test_a_box_grown_on_six_sides_has_each_of_them_and_the_corners_of_an_ellipso
     result = grown(box, grid, margins)
     before, after = extent_xyz_mm(box, grid), extent_xyz_mm(result, grid)
     assert after - before == pytest.approx(np.array([[-5.0, -6.0, -3.0], [10.0, 8.0, 15.0]]), rel=ROUNDING)
-    # a voxel beyond the left, posterior, superior corner belongs to it as far as the ellipsoid of these margins says
+    # a voxel beyond the left, posterior, superior corner belongs to it as far as the ellipsoid of these margins says,
+    # longer by the share of a voxel (2.5, 2 and 3 mm along x, y and z)
     corner = np.array([before[1, 0], before[1, 1], before[1, 2]])
-    centres = grid.index_zyx_to_patient(np.moveaxis(np.indices(grid.shape_zyx), 0, -1).astype(float))
+    centres = centres_of(grid)
     beyond = np.all(centres > corner + 1e-6, axis=-1)
-    share = (((centres - corner) / np.array([10.0, 8.0, 15.0])) ** 2).sum(axis=-1)
+    semi_axes_mm = np.array([10.0, 8.0, 15.0]) + LATTICE_SHARE * np.array([2.5, 2.0, 3.0])
+    share = (((centres - corner) / semi_axes_mm) ** 2).sum(axis=-1)
     assert 0 < np.count_nonzero(beyond & result) < np.count_nonzero(beyond)
     assert np.array_equal(result[beyond], share[beyond] <= 1.0)
 
 
-@pytest.mark.parametrize("iop", [(1, 0, 0, 0, 1, 0), (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)])
+@pytest.mark.parametrize("position", ["HFS", "HFDL", "coronal"])
 @pytest.mark.parametrize("margin_mm", [2.0, 4.9, 7.5])
-def test_a_uniform_margin_is_the_distance_of_centres_on_any_grid(iop, margin_mm):
-    """By the Euclidean distance transform, which knows nothing of patients or octants."""
-    grid = grid_of(iop, spacing=(3.0, 1.7, 2.2))
+def test_a_uniform_margin_is_the_distance_of_centres(position, margin_mm):
+    """By the Euclidean distance transform, which knows nothing of patients or octants, in units of the semi-axes."""
+    grid = grid_of(POSITIONS[position], spacing=(3.0, 1.7, 2.2))
     mask = np.random.default_rng(3).random(grid.shape_zyx) < 3e-4
-    distance_mm = ndimage.distance_transform_edt(~mask, sampling=spacing_zyx_mm(grid))
-    assert np.array_equal(grown(mask, grid, Margins.uniform(margin_mm)), distance_mm <= margin_mm * (1 + 1e-9))
+    edges_mm = np.array(spacing_zyx_mm(grid))
+    units = edges_mm / (margin_mm + LATTICE_SHARE * edges_mm)
+    distance = ndimage.distance_transform_edt(~mask, sampling=units)
+    assert np.array_equal(grown(mask, grid, Margins.uniform(margin_mm)), distance <= 1 + 1e-9)
     solid = ~mask
     solid[[0, -1]] = solid[:, [0, -1]] = solid[:, :, [0, -1]] = False
-    depth_mm = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=spacing_zyx_mm(grid))[1:-1, 1:-1, 1:-1]
-    assert np.array_equal(shrunk(solid, grid, Margins.uniform(margin_mm)), depth_mm > margin_mm * (1 + 1e-9))
+    depth = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=units)[1:-1, 1:-1, 1:-1]
+    assert np.array_equal(shrunk(solid, grid, Margins.uniform(margin_mm)), depth > 1 + 1e-9)
 
 
 def test_unequal_margins_on_an_oblique_grid_are_those_of_the_patient():
@@ -100,7 +109,9 @@ def test_unequal_margins_on_an_oblique_grid_are_those_of_the_patient():
     centres = grid.index_zyx_to_patient(np.argwhere(np.ones(grid.shape_zyx, bool)).astype(float))
     sources = grid.index_zyx_to_patient(np.argwhere(mask).astype(float))
     shift = centres[:, None] - sources[None]
-    semi_axes = np.where(shift > 0, np.array([7.0, 5.0, 9.0]), np.array([3.0, 0.5, 2.0]))
+    steps = np.array([3.0 * grid.normal, 2.0 * grid.column_direction, 2.5 * grid.row_direction])
+    extent = np.linalg.norm(steps, axis=0)
+    semi_axes = np.where(shift > 0, np.array([7.0, 5.0, 9.0]), np.array([3.0, 0.5, 2.0])) + LATTICE_SHARE * extent
     expected = (((shift / semi_axes) ** 2).sum(axis=-1) <= 1.0).any(axis=1).reshape(grid.shape_zyx)
     result = grown(mask, grid, margins)
     assert mask.sum() < expected.sum() < expected.size
@@ -112,25 +123,33 @@ def test_unequal_margins_on_an_oblique_grid_are_those_of_the_patient():
     assert np.array_equal(mirror[inside], ~grown(mask, grid, margins.mirrored())[inside])
 
 
-def test_a_sphere_with_a_margin_is_the_larger_sphere_within_its_voxels():
-    """With h half the diagonal of a voxel: a centre that is reached lies within R + r of the middle, and every centre
-    within R + r - 2 h is reached, because some centre of the sphere lies within h of any point at R - h."""
-    grid = grid_of(spacing=(2.5, 1.5, 1.5), shape=(40, 62, 60))
-    radius_mm, margin_mm = 20.0, 9.0
-    middle = grid.index_zyx_to_patient(np.array([19.3, 30.2, 29.6]))
-    centres = grid.index_zyx_to_patient(np.moveaxis(np.indices(grid.shape_zyx), 0, -1).astype(float))
-    distance_mm = np.linalg.norm(centres - middle, axis=-1)
+GROWN_SHARE, SHRUNK_SHARE = 0.15, 0.25
+"""Of the largest voxel edge: how far the radius of a sphere may be off, since the reach has steps of a voxel. A sphere
+that shrinks is hollow as seen from outside, where the nearest centres lie closer to its surface."""
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 1.5, 1.5), (3.0, 1.0, 1.0), (3.0, 2.5, 2.5)])
+@pytest.mark.parametrize("margin_mm", [3.0, 5.0, 10.0])
+def test_a_sphere_with_a_margin_is_the_larger_sphere_within_its_voxels(spacing, margin_mm):
+    """With h half the diagonal of a voxel and e the addition to the reach: no centre beyond R + r + e is reached, and
+    every centre within R + r + e - 2 h is, because some centre of the sphere lies within h of any point at R - h."""
+    radius_mm = 14.0
+    shape = tuple(2 * int(np.ceil((radius_mm + margin_mm + 4) / s)) + 1 for s in spacing)
+    grid = grid_of(spacing=spacing, shape=shape)
+    middle = grid.index_zyx_to_patient(np.array(shape) / 2 + np.array([0.3, 0.2, -0.4]))
+    distance_mm = np.linalg.norm(centres_of(grid) - middle, axis=-1)
     result = grown(distance_mm <= radius_mm, grid, Margins.uniform(margin_mm))
-    h = 0.5 * float(np.linalg.norm(spacing_zyx_mm(grid)))
-    assert not result[distance_mm > radius_mm + margin_mm].any()
-    assert result[distance_mm <= radius_mm + margin_mm - 2 * h].all()
-    volume = np.count_nonzero(result) * float(np.prod(spacing_zyx_mm(grid)))
-    whole = 4 / 3 * np.pi * (radius_mm + margin_mm) ** 3
-    least = 4 / 3 * np.pi * (radius_mm + margin_mm - 3 * h) ** 3  # voxels whose cell the counted ball touches
-    assert least < volume < 4 / 3 * np.pi * (radius_mm + margin_mm + h) ** 3
-    assert volume == pytest.approx(whole, rel=0.06)
+    h, extra_mm = 0.5 * float(np.linalg.norm(spacing)), LATTICE_SHARE * np.array(spacing)
+    assert not result[distance_mm > radius_mm + margin_mm + extra_mm.max()].any()
+    assert result[distance_mm <= radius_mm + margin_mm + extra_mm.min() - 2 * h].all()
+    volume_mm3 = np.count_nonzero(result) * float(np.prod(spacing))
+    reached_mm = (volume_mm3 / (4 / 3 * np.pi)) ** (1 / 3)
+    assert reached_mm == pytest.approx(radius_mm + margin_mm, abs=GROWN_SHARE * max(spacing))
     back = shrunk(result, grid, Margins.uniform(margin_mm))
     assert back[distance_mm <= radius_mm].all()  # closing never loses anything
+    inner = shrunk(distance_mm <= radius_mm, grid, Margins.uniform(3.0))
+    inner_mm = (np.count_nonzero(inner) * float(np.prod(spacing)) / (4 / 3 * np.pi)) ** (1 / 3)
+    assert inner_mm == pytest.approx(radius_mm - 3.0, abs=SHRUNK_SHARE * max(spacing))
 
 
 def test_nothing_grows_by_nothing_and_what_leaves_the_array_is_cut():
