@@ -200,14 +200,12 @@ def _styles(lines: Sequence[Line]) -> list[tuple[str, str, float]]:
     styles = []
     targets = organs = 0
     for line in lines:
-        if line.colour is not None:
-            styles.append((line.colour, "", 2.8 if line.is_target else 1.5))
-        elif line.is_target:
-            styles.append((TARGET_COLOUR, DASHES[targets % len(DASHES)], 2.8))
+        if line.is_target:
+            styles.append((line.colour or TARGET_COLOUR, DASHES[targets % len(DASHES)], 2.8))
             targets += 1
         else:
             dash = DASHES[organs // len(ORGAN_COLOURS) % len(DASHES)]
-            styles.append((ORGAN_COLOURS[organs % len(ORGAN_COLOURS)], dash, 1.5))
+            styles.append((line.colour or ORGAN_COLOURS[organs % len(ORGAN_COLOURS)], dash, 1.5))
             organs += 1
     return styles
 
