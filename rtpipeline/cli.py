@@ -29,6 +29,7 @@ VERBS = (
     "stage",
     "dvh",
     "radiomics",
+    "weights",
     "render_config",
     "gc",
     "forget",

@@ -1,4 +1,4 @@
-"""A label map as a program wrote it, brought to the image's grid by exchanging and turning axes: never by resampling."""
+"""A label map as a program wrote it, brought to the image's grid by exchanging and turning axes, never resampled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AXIS_TOLERANCE = 1e-3
 """Deviation of an axis, in voxels, that float32 headers explain."""
 
 POSITION_TOLERANCE_MM = 0.02
-"""Of the first voxel and of the last: positions of some 1000 mm in float32, and their quaternion, are worse than 0.01 mm."""
+"""Of the first voxel: positions of some 1000 mm in float32, by a quaternion, may be off by 0.01 mm."""
 
 
 class GridMismatchError(ValueError):
@@ -28,13 +28,13 @@ def read_on_grid(path: Path, grid: Grid) -> NDArray[np.uint8]:
     ------
     GridMismatchError: its voxels are not those of the grid, or it cannot be read.
     """
-    import SimpleITK as sitk
+    import SimpleITK
 
     try:
-        image = sitk.ReadImage(str(path))
+        image = SimpleITK.ReadImage(str(path))
     except RuntimeError:
         raise GridMismatchError("the label map cannot be read as NIfTI") from None
-    values = sitk.GetArrayFromImage(image)
+    values = SimpleITK.GetArrayFromImage(image)
     if values.ndim != 3:
         raise GridMismatchError(f"the label map has {values.ndim} dimensions; need 3")
     steps = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
@@ -65,9 +65,8 @@ def on_grid(values: NDArray[Any], origin_xyz_mm: NDArray[Any], steps_mm: NDArray
     # in units of the grid's own steps: a permutation with signs when only the order of the axes differs
     relation = np.linalg.solve(wanted, steps_mm)
     signs = np.rint(relation)
-    if np.abs(relation - signs).max() > AXIS_TOLERANCE or not np.array_equal(
-        np.abs(signs) @ np.abs(signs).T, np.eye(3)
-    ):
+    is_permutation = np.array_equal(np.abs(signs) @ np.abs(signs).T, np.eye(3))
+    if not is_permutation or np.abs(relation - signs).max() > AXIS_TOLERANCE:
         raise GridMismatchError("the label map's axes are not those of the image")
     # axis of the file for each of x, y, z of the grid
     source = [int(np.flatnonzero(signs[axis])[0]) for axis in range(3)]

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.errors import OutOfMemoryError
-from rtpipeline.execution.environment import process_environment
+from rtpipeline.execution.environment import one_gpu, process_environment
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.segmentation.catalogue import Task
+from rtpipeline.segmentation.device import Device
 from rtpipeline.segmentation.failures import Ended, Failure, run_program
 from rtpipeline.segmentation.on_grid import GridMismatchError, read_on_grid
 
@@ -35,7 +36,7 @@ class Job:
     """What one run is asked for.
 
     name: of the item, for findings (`ct-01 total`). image: NIfTI on `grid`. subset: structures to keep; empty for all.
-    device: `cpu`, `gpu` or `gpu:N`; may_use_cpu: also where that GPU is missing. weights: folder of the networks.
+    may_use_cpu: where torch does not see the device's GPU. weights: folder of the networks.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Job:
     grid: Grid
     task: Task
     weights: Path
-    device: str = "cpu"
+    device: Device = Device()  # noqa: RUF009  # frozen
     may_use_cpu: bool = True
     subset: tuple[str, ...] = ()
     threads: int = 1
@@ -96,19 +97,18 @@ def segment(job: Job, scratch: Path, program: Sequence[str] = PROGRAM) -> Segmen
     while True:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             ended = _attempt(job, Path(folder), program)
-            device = "cpu" if job.device == "cpu" else "cuda"
             if ended.failure is None:
                 try:
                     values = read_on_grid(Path(folder) / "labels.nii.gz", job.grid)
                 except GridMismatchError as error:
                     findings.append(finding("SEG_FAILED", job.name, str(error)))
-                    return Segmented(None, device, "other", findings)
-                return Segmented(values, device, None, findings)
+                    return Segmented(None, job.device.name, "other", findings)
+                return Segmented(values, job.device.name, None, findings)
         log.warning("%s: %s (%s)", job.name, ended.failure, ended.reason)
         smaller = _again(job, ended, findings)
         if smaller is None:
             findings.append(_final_finding(job, ended))
-            return Segmented(None, device, ended.failure, findings)
+            return Segmented(None, job.device.name, ended.failure, findings)
         job = smaller
 
 
@@ -117,7 +117,7 @@ def _again(job: Job, ended: Ended, findings: list[Finding]) -> Job | None:
     match ended.failure:
         case "no_gpu" if job.may_use_cpu:
             findings.append(finding("SEG_CPU", job.name, ended.reason))
-            return replace(job, device="cpu")
+            return replace(job, device=Device(is_fallback=True))
         case "shared_memory" if not job.is_one_process:
             findings.append(finding("RES_SHM", job.name, ended.reason))
             return replace(job, processes_in=1, processes_out=1)
@@ -157,6 +157,8 @@ def _attempt(job: Job, folder: Path, program: Sequence[str]) -> Ended:
         "nnUNet_def_n_proc": str(max(job.processes_in, job.processes_out)),
         "TMPDIR": str(folder),  # volumes of the library's own must not outlive it
     }
+    if job.device.gpu is not None:
+        environment |= one_gpu(job.device.gpu)
     ended = run_program([*program, *_arguments(job, folder)], environment, job.timeout_s, folder / "output")
     if ended.code == 0 and not ended.timed_out and not (folder / "labels.nii.gz").is_file():
         return replace(ended, code=1, output=f"{ended.output}\nended without writing a label map")
@@ -178,12 +180,19 @@ def _write_settings(home: Path, license_number: str | None) -> None:
 
 def _arguments(job: Job, folder: Path) -> list[str]:
     limits = ["--threads", str(job.threads)]
-    if job.device != "cpu":
-        limits += ["--gpu", job.device.partition(":")[2] or "0"]
+    if job.device.gpu is not None:
+        limits.append("--gpu")
     if job.is_one_process:
         limits.append("--one-process")
     command = ["-i", str(job.image), "-o", str(folder / "labels.nii.gz"), "--ml", "--task", job.task.name]
-    command += ["-d", job.device, "-nr", str(job.processes_in), "-ns", str(job.processes_out)]
+    command += [
+        "-d",
+        "cpu" if job.device.gpu is None else "gpu",
+        "-nr",
+        str(job.processes_in),
+        "-ns",
+        str(job.processes_out),
+    ]
     if job.task.mode != "full":
         command.append(f"--{job.task.mode}")
     if job.split:
@@ -194,7 +203,7 @@ def _arguments(job: Job, folder: Path) -> list[str]:
 
 
 def voxels_along_z(grid: Grid, resolution_mm: float | None) -> int:
-    """Voxels along the axis nearest to the patient's z after resampling; those of the grid where it is not resampled."""
+    """Voxels along the axis nearest to the patient's z: of the network, or of the grid where it is not resampled."""
     planes, rows, columns = grid.shape_zyx
     axes = (
         (grid.normal, planes, grid.plane_spacing_mm or 0.0),

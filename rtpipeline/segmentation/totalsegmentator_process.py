@@ -1,6 +1,6 @@
 """The TotalSegmentator command within our limits: `python -m rtpipeline.segmentation.totalsegmentator_process ...`.
 
-Options of our own come first, `--` ends them, the rest is the command's. The command itself cannot be told three things:
+Options of our own come first, `--` ends them, the rest is the command's. It cannot be told three things itself:
 
 - how many threads to use on the CPU: it takes the host's count of CPUs, which is not the container's;
 - not to fall back to the CPU without a word where the GPU is missing;
@@ -24,13 +24,13 @@ def main(arguments: list[str]) -> None:
     end = arguments.index("--")
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--gpu", type=int, help="index of the GPU that has to be there")
+    parser.add_argument("--gpu", action="store_true", help="a GPU has to be there")
     parser.add_argument("--one-process", action="store_true")
     limits = parser.parse_args(arguments[:end])
     # nnU-Net's CPU mode asks this for the number of torch threads
-    multiprocessing.cpu_count = lambda: limits.threads  # type: ignore[method-assign, assignment]
-    if limits.gpu is not None:
-        _require_gpu(limits.gpu)
+    multiprocessing.cpu_count = lambda: limits.threads
+    if limits.gpu:
+        _require_gpu()
     if limits.one_process:
         _predict_in_one_process()
     from totalsegmentator.bin.TotalSegmentator import main as totalsegmentator
@@ -39,12 +39,11 @@ def main(arguments: list[str]) -> None:
     totalsegmentator()
 
 
-def _require_gpu(index: int) -> None:
+def _require_gpu() -> None:
     import torch
 
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if index >= seen:
-        sys.stderr.write(f"torch {torch.__version__} sees {seen} GPUs, number {index} is needed\n")
+    if not torch.cuda.is_available():
+        sys.stderr.write(f"torch {torch.__version__} sees no GPU\n")
         sys.exit(NO_GPU_EXIT)
 
 
