@@ -68,7 +68,7 @@ def mask_outline(mask_zyx: NDArray[np.bool_], grid: Grid, *, first_zyx: tuple[in
 
 def bounding_box(mask_zyx: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
     """Smallest box around the True voxels; None for an empty mask."""
-    planes = np.flatnonzero(mask_zyx.any(axis=(1, 2)))
+    planes = np.flatnonzero(np.any(mask_zyx, axis=(1, 2)))
     if not len(planes):
         return None
     z = slice(int(planes[0]), int(planes[-1]) + 1)

@@ -128,7 +128,7 @@ def test_rings_turn_at_every_vertex_and_their_number_is_that_of_pieces_and_holes
     pytest.param([(1, 1), (2, 2)], id="two that meet in a corner"),
     pytest.param([(1, 2), (2, 1)], id="two that meet in the other corner"),
     pytest.param([(r, c) for r in range(4) for c in range(5)], id="the whole image"),
-    pytest.param([(r, c) for r in range(3) for c in range(3) if (r, c) not in ((1, 1), (0, 0))], id="a hole that opens in a corner"),
+    pytest.param([(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)], id="a hole that opens in a corner"),
 ])  # fmt: skip
 def test_few_pixels_are_exact(pixels: list[tuple[int, int]]) -> None:
     mask = np.zeros((3, 4, 5), bool)
