@@ -27,8 +27,8 @@ REACH_TOLERANCE = 1e-6
 """A centre this share of the margin beyond it is still reached: 4 voxels of 2.5 mm are 10 mm, in floating point too."""
 
 LATTICE_SHARE = 1.0 / 3.0
-"""Share of a voxel's extent that is added to the reach. From 0 to below 1 it does not matter to a flat border and a margin
-of whole voxels; on curved surfaces 0 falls short and a half goes too far."""
+"""Share of a voxel's extent that is added to the reach. From 0 to below 1 it makes no difference to a flat border with
+a margin of whole voxels; on curved surfaces 0 falls short and a half goes too far."""
 
 BLOCK_VOXELS = 4_000_000
 """Voxels that one Fourier transform takes at most, unless the margin itself needs more planes."""
