@@ -1,0 +1,1 @@
+"""Radiomic features of structures."""
