@@ -21,7 +21,7 @@ from rtpipeline.qc.pictures import (
     wash_png,
 )
 from rtpipeline.qc.scenes import DoseLayer, Drawn, Scene
-from rtpipeline.qc.sections import Polyline, section
+from rtpipeline.qc.sections import Ring, section
 from rtpipeline.qc.views import View, views
 from rtpipeline.report.svg import axis_step, thinned
 
@@ -97,25 +97,19 @@ def _contours(drawn: Sequence[Drawn], view: View) -> tuple[list[str], set[int]]:
     return parts, present
 
 
-def path_of(lines: Sequence[Polyline]) -> str:
-    """SVG path of outlines in picture coordinates, thinned, one decimal."""
-    return "".join(_closed(points) if closed else _open(points) for points, closed in lines)
+def path_of(rings: Sequence[Ring]) -> str:
+    """SVG path of rings in picture coordinates, thinned, one decimal."""
+    return "".join(_ring(points) for points in rings if len(points) > 2)
 
 
-def _closed(points: Array) -> str:
-    if len(points) < 3:
-        return ""
+def _ring(points: Array) -> str:
     # the ends of a polyline stay: cut the ring where it is farthest from its first vertex
     far = int(np.argmax(((points - points[0]) ** 2).sum(axis=1)))
     ring = np.vstack([points, points[:1]])
     halves = [thinned(p[:, 0], p[:, 1], THIN_PIXELS, THIN_PIXELS) for p in (ring[: far + 1], ring[far:])]
     x, y = (np.concatenate([halves[0][n], halves[1][n][1:-1]]) for n in (0, 1))
-    return _open(np.c_[x, y]) + "Z"
-
-
-def _open(points: Array) -> str:
-    first, *others = (f"{_short(x)} {_short(y)}" for x, y in points)
-    return f"M{first}L{' '.join(others)}" if others else f"M{first}"
+    first, *others = (f"{_short(a)} {_short(b)}" for a, b in zip(x, y, strict=True))
+    return f"M{first}L{' '.join(others)}Z"
 
 
 def _short(value: float) -> str:

@@ -11,20 +11,20 @@ from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.solid import PrismSolid
 from rtpipeline.qc.views import View
 
-Polyline = tuple[Array, bool]
-"""(n, 2) picture coordinates, and whether the last is joined to the first."""
+Ring = Array
+"""(n, 2) vertices, the last joined to the first."""
+
+Point = tuple[float, float]
+Edge = tuple[Point, Point]
 
 TILT_MM = 0.25
 """A plane counts as along, or across, the contours when it tilts by less than this over the solid's extent."""
-
-SAME_MM = 1e-3
-"""Borders of layers that differ by less than this are the same border."""
 
 FLAT_PIXELS = 0.5
 """A contour without a thickness is drawn when the plane passes this near to it, in pixels."""
 
 
-def section(solid: PrismSolid, view: View) -> list[Polyline]:
+def section(solid: PrismSolid, view: View) -> list[Ring]:
     """Outlines of the solid in the view's plane, in picture coordinates; empty where the plane misses it."""
     low, high = solid.bounds_uvw_mm
     extent_mm = float(np.linalg.norm(high - low))
@@ -37,7 +37,7 @@ def section(solid: PrismSolid, view: View) -> list[Polyline]:
     return _oblique(solid, view)
 
 
-def _along(solid: PrismSolid, view: View) -> list[Polyline]:
+def _along(solid: PrismSolid, view: View) -> list[Ring]:
     """The contours of the slab that the plane lies in."""
     w = float(view.origin_xyz_mm @ view.normal) * float(np.sign(solid.normal @ view.normal))
     if solid.slabs_mm is None:
@@ -52,11 +52,11 @@ def _along(solid: PrismSolid, view: View) -> list[Polyline]:
     for c in range(solid.plane_starts[k], solid.plane_starts[k + 1]):
         uv = solid.points_uv_mm[solid.contour_starts[c] : solid.contour_starts[c + 1]]
         points = np.c_[uv, np.full(len(uv), solid.plane_offsets_mm[k])] @ solid.axes
-        found.append((view.to_picture(points), True))
+        found.append(view.to_picture(points))
     return found
 
 
-def _across(solid: PrismSolid, view: View) -> list[Polyline]:
+def _across(solid: PrismSolid, view: View) -> list[Ring]:
     """Rectangles: for each slab the parts of the plane's trace that lie in its contours, by the even-odd rule."""
     assert solid.slabs_mm is not None
     trace = np.cross(solid.normal, view.normal)
@@ -71,8 +71,8 @@ def _across(solid: PrismSolid, view: View) -> list[Polyline]:
         for first, last in zip(solid.plane_starts[:-1], solid.plane_starts[1:], strict=True)
     ]
     base = offset_mm * view.normal
-    segments = stack_outline(solid.slabs_mm, crossings)
-    return [(view.to_picture(base + s[:, :1] * trace + s[:, 1:] * solid.normal), False) for s in segments]
+    rings = stack_outline(solid.slabs_mm, crossings)
+    return [view.to_picture(base + r[:, :1] * trace + r[:, 1:] * solid.normal) for r in rings]
 
 
 def _crossings(distance: Array, position: Array, starts: np.ndarray, first: int, last: int) -> Array:
@@ -87,31 +87,55 @@ def _crossings(distance: Array, position: Array, starts: np.ndarray, first: int,
     return np.sort(np.concatenate(found)) if found else np.empty(0)
 
 
-def stack_outline(slabs_mm: Array, crossings: Sequence[Array]) -> list[Array]:
-    """Boundary of stacked rectangles as segments (2, 2) of (position, height).
+def stack_outline(slabs_mm: Array, crossings: Sequence[Array]) -> list[Ring]:
+    """Boundary of stacked rectangles as rings of (position, height).
 
     slabs_mm: (p, 2) ascending ends of the layers. crossings: for each the sorted ends of its intervals. What two layers
     that touch have in common is inside and not drawn.
     """
-    segments: list[Array] = []
+    edges: list[Edge] = []
     below: Array = np.empty(0)
     top = -np.inf
-    for (low, high), ends in zip(slabs_mm, crossings, strict=True):
-        segments += [np.array([[a, low], [a, high]]) for a in ends]
+    for (low, high), ends in zip(slabs_mm.tolist(), crossings, strict=True):
+        edges += [((a, low), (a, high)) for a in ends.tolist()]
         if low != top:  # nothing lies directly below: the layer before ends where it ends
-            segments += _flat(below, top)
+            edges += _flat(below, top)
             below = np.empty(0)
-        segments += _flat(np.sort(np.concatenate([below, ends])), low)
+        edges += _flat(np.sort(np.concatenate([below, ends])), low)
         below, top = ends, high
-    return segments + _flat(below, top)
+    return _rings(edges + _flat(below, top))
 
 
-def _flat(ends: Array, height: float) -> list[Array]:
-    pairs = zip(ends[0::2], ends[1::2], strict=True)
-    return [np.array([[a, height], [b, height]]) for a, b in pairs if b - a > SAME_MM]
+def _flat(ends: Array, height: float) -> list[Edge]:
+    pairs = zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=True)
+    return [((a, height), (b, height)) for a, b in pairs if b > a]
 
 
-def _oblique(solid: PrismSolid, view: View) -> list[Polyline]:
+def _rings(edges: Sequence[Edge]) -> list[Ring]:
+    """Edges joined at their ends, which are the same numbers; an even number of them meets at each."""
+    at: dict[Point, list[int]] = {}
+    for number, (a, b) in enumerate(edges):
+        at.setdefault(a, []).append(number)
+        at.setdefault(b, []).append(number)
+    used = np.zeros(len(edges), bool)
+    rings = []
+    for first in range(len(edges)):
+        if used[first]:
+            continue
+        used[first] = True
+        start, point = edges[first]
+        ring = [start]
+        while point != start:
+            ring.append(point)
+            number = next(n for n in at[point] if not used[n])
+            used[number] = True
+            a, b = edges[number]
+            point = b if a == point else a
+        rings.append(np.array(ring))
+    return rings
+
+
+def _oblique(solid: PrismSolid, view: View) -> list[Ring]:
     """Borders of the pixels whose centre lies in the solid, for planes that are neither along nor across."""
     corners = view.to_picture(solid.corners_xyz_mm)
     x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
@@ -123,4 +147,4 @@ def _oblique(solid: PrismSolid, view: View) -> list[Polyline]:
     layers = np.c_[np.arange(y0, y1), np.arange(y0, y1) + 1].astype(float)
     steps = np.diff(np.pad(inside, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     crossings = [(np.flatnonzero(row) + x0).astype(np.float64) for row in steps]
-    return [(s, False) for s in stack_outline(layers, crossings)]
+    return stack_outline(layers, crossings)
