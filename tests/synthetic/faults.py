@@ -17,21 +17,22 @@ from tests.synthetic.registry import FAULTS, ODDITIES, Fault
 
 __all__ = ["ELSEWHERE", "FAULTS", "ODDITIES", "Fault"]
 
-_NETWORK = "made by the stages that run networks, which this version does not have"
+_NETWORK = "made by the stage that runs TotalSegmentator: tests/segmentation/test_stage.py"
+_PROGRAM = "made when the program of a network fails: tests/segmentation/test_totalsegmentator.py"
 _MODELS = "made by the stage that runs custom models: tests/segmentation/test_custom_stage.py"
 _FEATURES = "made by the stage that computes features, which this version does not have"
 _RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
 
 ELSEWHERE: dict[str, str] = {
-    "SEG_OOM": _NETWORK,
+    "SEG_OOM": _PROGRAM,
     "SEG_FLIP": _NETWORK,
     "SEG_WEIGHTS_MISSING": _NETWORK,
     "SEG_EMPTY": _NETWORK,
     "SEG_NO_GPU": _NETWORK,
     "SEG_CPU": _NETWORK,
     "SEG_LICENSE": _NETWORK,
-    "SEG_FAILED": _NETWORK,
-    "RES_SHM": _NETWORK,
+    "SEG_FAILED": _PROGRAM,
+    "RES_SHM": _PROGRAM,
     "SS_SOURCES_DISAGREE": "needs two sources of one structure: tests/structures/test_agreement.py",
     "SS_DERIVED_MISSING": "needs definitions of derived structures: tests/structures/test_derive.py",
     "SS_CROP_LANDMARK": "needs a label map: tests/structures/test_crop.py",
