@@ -104,7 +104,7 @@ _TABLE = (
         libraries=("pydicom", "numpy", "scipy", "numba"), reader=True,
     ),
     Stage(
-        "segmentation", "course", "image", None, 1,
+        "segmentation", "course", "image", "rtpipeline.segmentation.stage:run", 1,
         Resources(cpu=4, threads=4, memory_mib=(12288, 24576, 49152), timeout_s=4 * 3600, gpu=1, shm_mib=2048, disk_mib=16384),
         needs=("prepare_images",), image="gpu", pool="seg_workers",
         config=("segmentation",),
@@ -132,11 +132,11 @@ _TABLE = (
         libraries=("numpy", "numba"),
     ),
     Stage(
-        "radiomics", "course", "course", None, 1,
+        "radiomics", "course", "course", "rtpipeline.radiomics.stage:run", 1,
         Resources(cpu=4, threads=1, memory_mib=(4096, 8192, 16384), timeout_s=6 * 3600),
         needs=("prepare_images", "structures"),
         config=("radiomics",),
-        libraries=("pyradiomics-bhklab", "SimpleITK", "numpy"),
+        libraries=("pyradiomics-bhklab", "PyWavelets", "SimpleITK", "numpy"),
     ),
     Stage(
         "robustness", "course", "course", None, 1,

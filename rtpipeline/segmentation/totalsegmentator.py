@@ -155,8 +155,10 @@ def _attempt(job: Job, folder: Path, program: Sequence[str]) -> Ended:
         "TOTALSEG_HOME_DIR": str(home),
         "TOTALSEG_WEIGHTS_PATH": str(job.weights),
         "nnUNet_def_n_proc": str(max(job.processes_in, job.processes_out)),
-        "TMPDIR": str(folder),  # volumes of the library's own must not outlive it
     }
+    if job.is_one_process:
+        # volumes of the library's own must not outlive it; workers need the short path of their sockets (108 bytes)
+        environment["TMPDIR"] = str(folder)
     if job.device.gpu is not None:
         environment |= one_gpu(job.device.gpu)
     ended = run_program([*program, *_arguments(job, folder)], environment, job.timeout_s, folder / "output")
