@@ -72,7 +72,7 @@ def run(context: StageContext) -> StageOutcome:
         drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
         solid = _solid(drawn, structure)
         for dose in doses:
-            link = _link(dose, structure, course)
+            link = dose_link(dose.facts, structure, course)
             if link is None:
                 continue
             rx, target = prescribe(structure, dose)
@@ -115,16 +115,19 @@ IMAGE_FRAME = "image_frame"
 its own structure sets that the dose applies to."""
 
 
-def _link(dose: CourseDose, structure: dict[str, Any], course: Course) -> str | None:
-    """The rule that ties a dose to a structure; None when it does not apply to it."""
-    links = {str(e["structure_set_id"]): str(e["link"]) for e in dose.facts["structure_sets"]}
+def dose_link(dose_facts: dict[str, Any], structure: dict[str, Any], course: Course) -> str | None:
+    """The rule that ties a dose to a structure; None when it does not apply to it.
+
+    dose_facts: entry of `doses.json`. structure: row of the table `structures`.
+    """
+    links = {str(e["structure_set_id"]): str(e["link"]) for e in dose_facts["structure_sets"]}
     if structure["structure_source"] == "manual":
         return links.get(structure["structure_set_id"])
     frame = next((i.frame_hash for i in course.images if i.image_id == structure["image_id"]), None)
     if frame is None:
         return None
     drawn_there = [s for s in course.structure_sets if s.image_id == structure["image_id"] and s.frame_hash == frame]
-    if frame == dose.facts["frame_hash"] or any(s.structure_set_id in links for s in drawn_there):
+    if frame == dose_facts["frame_hash"] or any(s.structure_set_id in links for s in drawn_there):
         return IMAGE_FRAME
     return None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rtpipeline.config import Config
 from rtpipeline.demo.small import SmallPatient, small_patient
+from rtpipeline.dvh.stage import dose_link
 from tests.synthetic.pipeline import Chain, run_chain
 
 FLOAT32 = 1e-6
@@ -55,3 +57,30 @@ def test_the_prescription_of_the_plan_in_the_manifest_is_that_of_its_ptv(patient
 def test_a_name_that_no_structure_has_is_told(patient: SmallPatient, tmp_path: Path) -> None:
     (found,) = chain_of(patient, tmp_path, ",UID,ptv,48,").findings
     assert (found.code, found.severity, found.measured) == ("OBJECT_NOT_USED", "W", "no structure is called 'ptv'")
+
+
+def image_structure(source: str = "totalsegmentator") -> dict[str, object]:
+    return {"structure_source": source, "structure_set_id": f"{source}-ct-01", "image_id": "ct-01"}
+
+
+@pytest.mark.parametrize(
+    ("dose_frame", "image_frame", "set_frame", "linked", "expected"),
+    [
+        ("A", "A", None, [], "image_frame"),
+        ("B", "A", None, [], None),
+        (None, None, None, [], None),
+        ("B", "A", "A", ["rs-01"], "image_frame"),  # a registration says that A and B are one
+        ("B", "A", "B", ["rs-01"], None),  # drawn in the dose's frame, which is not the image's
+        ("B", "A", "A", [], None),
+    ],
+)
+def test_a_structure_made_on_an_image_is_met_by_the_doses_in_its_frame(
+    dose_frame: str | None, image_frame: str | None, set_frame: str | None, linked: list[str], expected: str | None
+) -> None:
+    links = [{"structure_set_id": i, "link": "registration"} for i in linked]
+    facts = {"dose_id": "plan-01", "frame_hash": dose_frame, "structure_sets": links}
+    sets = [SimpleNamespace(structure_set_id="rs-01", image_id="ct-01", frame_hash=set_frame)] if set_frame else []
+    course = SimpleNamespace(images=[SimpleNamespace(image_id="ct-01", frame_hash=image_frame)], structure_sets=sets)
+    assert dose_link(facts, image_structure(), course) == expected  # type: ignore[arg-type]
+    manual = {"structure_source": "manual", "structure_set_id": "rs-01", "image_id": "ct-01"}
+    assert dose_link(facts, manual, course) == ("registration" if linked else None)  # type: ignore[arg-type]
