@@ -155,13 +155,30 @@ class RadiomicsConfig(Section):
 
     enabled: bool = _result(True, "compute radiomic features")
     sequential: bool = _running(False, "one structure after the other, in one process")
-    params_file: Path | None = _result(None, "PyRadiomics parameters for CT", result="file")
-    mr_params_file: Path | None = _result(None, "PyRadiomics parameters for MR", result="file")
+    profile: str = _result("seed-ct", "named settings for CT in HU: seed-ct, ct, original")
+    mr_profile: str = _result("seed-mr", "named settings for MR: seed-mr, original-mr")
+    params_file: Path | None = _result(None, "PyRadiomics parameters for CT, instead of the profile", result="file")
+    mr_params_file: Path | None = _result(None, "PyRadiomics parameters for MR, instead of the profile", result="file")
     thread_limit: int | None = _running(None, "threads of one worker process", ge=1)
-    skip_rois: list[str] = _result([], "structure names to leave out")
-    max_voxels: int = _result(15_000_000, "largest mask, voxels", ge=1)
-    min_voxels: int = _result(64, "smallest mask, voxels", ge=1)
-    structures: list[str] | None = _result(None, "structure names to use; null for all")
+    skip_rois: list[str] = _result(
+        [], "structure names to leave out besides couch, table, support, bones, body and external"
+    )
+    max_voxels: int = _result(15_000_000, "largest mask, voxels of the image", ge=1)
+    min_voxels: int = _result(64, "smallest mask, voxels of the image", ge=1)
+    structures: list[str] | None = _result(
+        None, "structure names to use, as in the file or of TG-263; null for all that are not left out"
+    )
+    sources: list[Literal["manual", "totalsegmentator", "custom", "derived", "cropped"]] | None = _result(
+        None, "sources of structures to use; null for all"
+    )
+
+    @model_validator(mode="after")
+    def _profiles_exist(self) -> RadiomicsConfig:
+        names = sorted(p.stem for p in (Path(__file__).parent / "radiomics" / "parameters").glob("*.yaml"))
+        for name in (self.profile, self.mr_profile):
+            if name not in names:
+                raise ValueError(f"no profile is called {name!r}; profiles are {', '.join(names)}")
+        return self
 
 
 class RobustnessConfig(Section):
@@ -339,6 +356,7 @@ def load_config(path: Path | None) -> Config:
         file = getattr(section, key)
         if file is not None and not file.is_file():
             raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
+    _check_parameters(config.radiomics)
     _check_structure_files(config)
     return config
 
@@ -359,6 +377,15 @@ def _check_structure_files(config: Config) -> None:
         from rtpipeline.structures.custom_structures import load_custom_structures
 
         load_custom_structures(config.custom_structures)
+
+
+def _check_parameters(radiomics: RadiomicsConfig) -> None:
+    """What PyRadiomics would refuse is refused before anything runs."""
+    for file in (radiomics.params_file, radiomics.mr_params_file):
+        if file is not None:
+            from rtpipeline.radiomics.profiles import load_profile
+
+            load_profile(file)
 
 
 def config_yaml(config: Config) -> str:

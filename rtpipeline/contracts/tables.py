@@ -299,11 +299,18 @@ FEATURES = Pattern(
 
 RADIOMICS = Table(
     "radiomics",
-    "radiomic features, one row for each image and structure",
+    "radiomic features, one row for each structure that has an image, on that image",
     ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id"),
     (
         *STRUCTURE_KEYS,
-        Column("status", "string", "", "ok or the reason for no features", nullable=False),
+        Column("roi_type", "string", "", "RTROIInterpretedType"),
+        Column("status", "string", "", "ok; no features: skipped, not_selected (configuration), no_mask, outside_image, too_small, too_large, one_dimensional, single_plane, flat_image, not_calibrated (HU), not_computed (PET), geometry, timeout, out_of_memory, failed", nullable=False),
+        Column("reason", "string", "", "what was measured against what is needed, where there are no features"),
+        Column("profile", "string", "", "name of the settings; null for images without a profile"),
+        Column("engine", "string", "", "library that computed the features"),
+        Column("engine_version", "string", "", "its version"),
+        Column("settings_digest", "string", "", "12 hex over settings, filters and feature classes"),
+        Column("voxels", "Int64", "", "voxels of the image inside the structure, before resampling"),
         *PROVENANCE,
     ),
     (FEATURES,),

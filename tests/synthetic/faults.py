@@ -20,7 +20,7 @@ __all__ = ["ELSEWHERE", "FAULTS", "ODDITIES", "Fault"]
 _NETWORK = "made by the stage that runs TotalSegmentator: tests/segmentation/test_stage.py"
 _PROGRAM = "made when the program of a network fails: tests/segmentation/test_totalsegmentator.py"
 _MODELS = "made by the stage that runs custom models: tests/segmentation/test_custom_stage.py"
-_FEATURES = "made by the stage that computes features, which this version does not have"
+_FEATURES = "made by the stage that computes features: tests/radiomics/test_stage.py"
 _RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
 
 ELSEWHERE: dict[str, str] = {
@@ -42,6 +42,11 @@ ELSEWHERE: dict[str, str] = {
     "MODEL_UNGATED": _MODELS,
     "RAD_MASK_SMALL": _FEATURES,
     "RAD_GEOMETRY": _FEATURES,
+    "RAD_MASK_LARGE": _FEATURES,
+    "RAD_OUTSIDE_IMAGE": _FEATURES,
+    "RAD_NOT_CALIBRATED": _FEATURES,
+    "RAD_NO_SUV": _FEATURES,
+    "RAD_FAILED": _FEATURES,
     "QC_PICTURE": "made by the stage that draws pictures: tests/qc/test_stage.py",
     "RES_TRANSIENT": _RUNNER,
     "RES_DATA": _RUNNER,
