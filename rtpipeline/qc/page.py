@@ -178,7 +178,7 @@ def facts(outputs: CourseOutputs) -> list[tuple[str, str]]:
     course = outputs.course
     images = {r["image_id"]: r for r in outputs.rows("prepare_images", "images.parquet")}
     planning = course.planning_image
-    found = [("Kind", _words(course.course_kind))]
+    found = [("Kind", _words(course.course_kind) + (", synthetic patient of the demo" if course.demo else ""))]
     if planning is not None:
         found.append(("Planning image", _image_words(planning.image_id, planning.modality, images)))
     others = [i for i in course.images if planning is None or i.image_id != planning.image_id]
