@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, SegmentationStorage
 
 from rtpipeline import __version__
 from rtpipeline.dicom.deidentify import MAX_TEXT
@@ -78,7 +79,7 @@ def write_seg(
     planes = np.flatnonzero(np.any(numbered, axis=(1, 2)))
     first, last = int(planes[0]), int(planes[-1]) + 1
     ds = hd.seg.Segmentation(
-        source_images=[_plain_source(image) for image in images],
+        source_images=[_plain_source(image, grid) for image in images],
         pixel_array=hd.Volume(
             numbered[first:last],
             _affine(grid, first),
@@ -99,6 +100,8 @@ def write_seg(
         content_description=made.description,
         omit_empty_frames=True,
     )
+    if images[0].SOPClassUID != CTImageStorage:
+        _restore_class(ds, images[0].SOPClassUID)
     organization = content_uid("dimension organization", parts)
     for item in [*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence]:
         item.DimensionOrganizationUID = organization
@@ -138,11 +141,26 @@ def _affine(grid: Grid, first_plane: int) -> NDArray[np.float64]:
     return affine
 
 
-def _plain_source(image: Dataset) -> Dataset:
-    """A header that the library takes as an image of one frame."""
-    source = Dataset()
-    source.update(image)
+def _plain_source(image: Dataset, grid: Grid) -> Dataset:
+    """A header with what the library asks of a source image and then does not write.
+
+    A thickness, which may be missing (Type 2). No name: patient and study come from `add_header`. The class of a
+    single frame, because the library looks for the functional groups of an enhanced image, which no template has.
+    """
+    source = copy.deepcopy(image)
+    source.SliceThickness = grid.plane_spacing_mm
+    source.PatientName = ""
+    source.SOPClassUID = CTImageStorage
     return source
+
+
+def _restore_class(ds: Dataset, sop_class_uid: str) -> None:
+    """Let references to source images state their class."""
+    frames = ds.PerFrameFunctionalGroupsSequence
+    named = [d.SourceImageSequence for frame in frames for d in frame.get("DerivationImageSequence", [])]
+    named += [ds.SourceImageSequence, *(s.ReferencedInstanceSequence for s in ds.ReferencedSeriesSequence)]
+    for item in (i for items in named for i in items):
+        item.ReferencedSOPClassUID = sop_class_uid
 
 
 def _described(number: int, segment: Segment, made: Made) -> Any:
