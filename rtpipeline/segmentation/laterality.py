@@ -71,7 +71,8 @@ def _middles(centroids: Mapping[str, NDArray[np.float64]]) -> Iterator[float]:
 
 
 def body_midline_x_mm(values_hu: NDArray[Any], grid: Grid) -> float | None:
-    """Patient x of the middle of the body in a CT: the median over the largest piece denser than BODY_HU.
+    """Patient x of the middle of the body in a CT: the median over the largest piece denser than BODY_HU, air inside it
+    included (a collapsed or missing lung shall not move it).
 
     values_hu: (z, y, x) on `grid`. None when nothing is that dense.
     """
@@ -82,7 +83,8 @@ def body_midline_x_mm(values_hu: NDArray[Any], grid: Grid) -> float | None:
     pieces, count = ndimage.label(ndimage.binary_opening(dense) if min(dense.shape) > 2 else dense)
     if not count:
         return None
-    body = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    body = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
     return float(np.median(grid.index_zyx_to_patient(np.argwhere(body) * np.array(step))[:, 0]))
 
 

@@ -79,7 +79,10 @@ def test_frames_name_the_image_instance_of_their_plane(tmp_path: Path) -> None:
         assert source.ReferencedSOPInstanceUID == at[position]
     (series,) = ds.ReferencedSeriesSequence
     assert series.SeriesInstanceUID == template[0].SeriesInstanceUID
-    assert (ds.StudyInstanceUID, ds.FrameOfReferenceUID) == (template[0].StudyInstanceUID, template[0].FrameOfReferenceUID)
+    assert (ds.StudyInstanceUID, ds.FrameOfReferenceUID) == (
+        template[0].StudyInstanceUID,
+        template[0].FrameOfReferenceUID,
+    )
 
 
 def test_an_enhanced_image_is_named_once(tmp_path: Path) -> None:
@@ -100,7 +103,9 @@ def test_a_segment_says_what_it_is_and_who_made_it(tmp_path: Path) -> None:
     write_seg(tmp_path / "seg.dcm", values, grid, [kidney], template_of(grid), made=MADE)
     seg = highdicom.seg.segread(tmp_path / "seg.dcm")
     described = seg.get_segment_description(1)
-    assert described.segmented_property_category == highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
+    assert described.segmented_property_category == highdicom.sr.CodedConcept(
+        "123037004", "SCT", "Anatomical Structure"
+    )
     assert described.segmented_property_type.meaning == "Kidney"
     kind = described.SegmentedPropertyTypeCodeSequence[0]
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
