@@ -162,20 +162,27 @@ def weights_checks(config: Config) -> list[Check]:
     """Whether the networks that the configuration asks for are there."""
     checks = []
     if config.segmentation.enabled is True:
-        weights = environment.totalsegmentator_weights()
-        found = weights.is_dir() and any(weights.iterdir())
-        checks.append(
-            Check(
-                "weights of TotalSegmentator",
-                found,
-                str(weights) if found else f"none in {weights}",
-                "set TOTALSEG_WEIGHTS_PATH, or segmentation.enabled: auto",
-            )
-        )
+        checks.append(_totalsegmentator_weights(config))
     root = config.custom_models.root
     if config.custom_models.enabled and root is not None:
         checks.append(Check("custom models", root.is_dir(), str(root), "correct custom_models.root"))
     return checks
+
+
+def _totalsegmentator_weights(config: Config) -> Check:
+    """Whether every network that a planning CT needs is there and whole."""
+    from rtpipeline.segmentation import catalogue, weights
+
+    name = "weights of TotalSegmentator"
+    if not catalogue.is_installed():
+        return Check(name, False, "TotalSegmentator is not installed", "pip install 'rtpipeline[segmentation]'")
+    networks = weights.task_networks(config.segmentation, "CT")
+    found = weights.weights_of(networks, demo=False)
+    if found.is_usable:
+        return Check(name, True, f"{len(networks)} networks in {found.root}")
+    lacking = dict.fromkeys(file.partition("/")[0] for file in (*found.missing, *found.damaged))
+    measured = f"{found.root} without {', '.join(lacking)}"
+    return Check(name, False, measured, "rtpipeline weights fetch, or segmentation.enabled: auto")
 
 
 def _space(name: str, folder: Path, wanted_gib: float) -> Check:

@@ -169,13 +169,17 @@ def subset_of(config: SegmentationConfig, task: str) -> list[str]:
     return [name for name in catalogue.class_names(task).values() if name in config.roi_subset]
 
 
+def task_networks(config: SegmentationConfig, modality: str) -> tuple[Network, ...]:
+    """Every network that an image of this modality needs."""
+    found: list[Network] = []
+    for name, mode in configured_tasks(config, modality):
+        found += catalogue.task(name, mode, subset=bool(subset_of(config, name))).networks
+    return tuple(dict.fromkeys(found))
+
+
 def configured_networks(config: SegmentationConfig) -> tuple[Network, ...]:
     """Every network that a course may need under this configuration."""
-    found: list[Network] = []
-    for modality in catalogue.TOTAL:
-        for name, mode in configured_tasks(config, modality):
-            found += catalogue.task(name, mode, subset=bool(subset_of(config, name))).networks
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(n for modality in catalogue.TOTAL for n in task_networks(config, modality)))
 
 
 def weights_in_use(config: Config) -> dict[str, str]:

@@ -196,10 +196,14 @@ def test_validate_refuses_a_wrong_configuration(tmp_path, capsys):
 
 def test_the_weights_that_the_configuration_asks_for_are_looked_for(tmp_path, monkeypatch):
     from rtpipeline.execution.checks import weights_checks
+    from rtpipeline.segmentation.weights import task_networks
+    from tests.segmentation.test_weights import make_network
 
     monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(tmp_path))
     wanted = parse_config({"segmentation": {"enabled": True}})
     assert [c.ok for c in weights_checks(wanted)] == [False]
-    (tmp_path / "Dataset291").mkdir()
+    for network in task_networks(wanted.segmentation, "CT"):
+        assert [c.ok for c in weights_checks(wanted)] == [False]
+        make_network(tmp_path, network)
     assert [c.ok for c in weights_checks(wanted)] == [True]
     assert weights_checks(parse_config({})) == []
