@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 from pathlib import Path
@@ -64,7 +63,7 @@ def handle(args: argparse.Namespace) -> int:
     if args.json:
         options.write_json(rows)
     elif args.out is not None:
-        _write(rows, args.out)
+        options.write_table(rows, args.out)
     else:
         _show(rows)
     return 0
@@ -78,20 +77,6 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not all(math.isfinite(v) and v > 0 for v in values):
         raise argparse.ArgumentTypeError(f"{text!r}: need numbers above 0")
     return values
-
-
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), path)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 import sys
@@ -165,6 +166,21 @@ def existing_cohort(args: argparse.Namespace) -> CohortFolder:
 def write_json(value: Any) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def write_table(rows: list[dict[str, Any]], path: Path) -> None:
+    """Rows as a file: Parquet, or CSV where its name ends with .csv."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), path)
 
 
 def write_text(text: str) -> None:

@@ -234,7 +234,8 @@ class _Extractor(RadiomicsFeatureExtractor):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Features of one filtered image."""
-        if self._refuse_ties:
+        # the Laplacian of Gaussian comes in single precision, in which both routes round to one value
+        if self._refuse_ties and image.GetPixelID() == sitk.sitkFloat64:
             values = sitk.GetArrayViewFromImage(image)[sitk.GetArrayViewFromImage(mask) == 1]
             scale = float(np.abs(sitk.GetArrayViewFromImage(self._image)).max())
             if _has_ties(values, scale * TIE_RELATIVE, kwargs):

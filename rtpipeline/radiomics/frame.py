@@ -55,6 +55,11 @@ class Frame:
         """Shape of an array of the whole image."""
         return self.size_xyz[2], self.size_xyz[1], self.size_xyz[0]
 
+    def position_xyz_mm(self, corner_xyz: tuple[int, ...]) -> NDArray[np.float64]:
+        """Position of a corner voxel; 0 is the first and 1 the last in each direction."""
+        steps = np.array(corner_xyz) * (np.array(self.size_xyz) - 1) * self.spacing_xyz_mm
+        return np.asarray(self.origin_xyz_mm) + np.reshape(self.direction, (3, 3)) @ steps
+
     def image(self, values_zyx: NDArray[Any], offset_zyx: tuple[int, int, int] = (0, 0, 0)) -> sitk.Image:
         """Values that begin at a voxel of this frame, as an image of SimpleITK."""
         image = sitk.GetImageFromArray(values_zyx)

@@ -61,27 +61,31 @@ def load_profile(name_or_yaml_path: str | Path) -> Profile:
     """
     text = str(name_or_yaml_path)
     if text in profile_names():
-        path = PARAMETERS / f"{text}.yaml"
-    else:
-        path = Path(name_or_yaml_path)
-        if not path.is_file():
-            raise ConfigError(
-                f"radiomics profile {text!r}: neither a name nor a file; names are {', '.join(profile_names())}."
-            )
-    return _parsed(path)
+        return _profile(_read(PARAMETERS / f"{text}.yaml"), text)
+    path = Path(name_or_yaml_path)
+    if not path.is_file():
+        raise ConfigError(
+            f"radiomics profile {text!r}: neither a name nor a file; names are {', '.join(profile_names())}."
+        )
+    raw = _read(path)
+    _refuse_unknown(raw, path)
+    return _profile(raw, path.stem)
 
 
-def _parsed(path: Path) -> Profile:
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"radiomics parameters {path} are no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"radiomics parameters {path} hold a {type(raw).__name__}; need {', '.join(SECTIONS)}.")
-    _refuse_unknown(raw, path)
+    return raw
+
+
+def _profile(raw: dict[str, Any], name: str) -> Profile:
     setting = {k: v for k, v in (raw.get("setting") or {}).items() if k not in RESERVED}
     return Profile(
-        name=path.stem,
+        name=name,
         settings=setting,
         image_types={k: dict(v or {}) for k, v in (raw.get("imageType") or {"Original": {}}).items()},
         feature_classes={k: list(v or []) for k, v in (raw.get("featureClass") or _all_classes()).items()},
@@ -106,5 +110,5 @@ def _refuse_unknown(raw: dict[str, Any], path: Path) -> None:
     schema, functions = getParameterValidationFiles()
     try:
         Core(source_data=raw, schema_files=[schema], extensions=[functions]).validate()
-    except PyKwalifyException as error:
+    except (PyKwalifyException, ValueError, TypeError) as error:  # the last two by the library's own checks
         raise ConfigError(f"radiomics parameters {path} cannot be used: {' '.join(str(error).split())}") from None
