@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage
 
 from rtpipeline.dicom.derived import FOR_PHANTOMS, Code, Made
 from rtpipeline.dicom.write_seg import Segment, write_seg
@@ -66,9 +66,12 @@ def test_planes_between_the_original_ones_are_written_too(tmp_path: Path) -> Non
     assert all(np.array_equal(masks[f"structure_{n}"], values == n) for n in (1, 2))
 
 
-def test_frames_name_the_image_instance_of_their_plane(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sop_class_uid", [CTImageStorage, MRImageStorage])
+def test_frames_name_the_image_instance_of_their_plane(sop_class_uid: str, tmp_path: Path) -> None:
     grid = grid_of((9, 17, 21), "HFS, descending")
     values, template = blobs(grid, (1, 2)), template_of(grid)
+    for header in template:
+        header.SOPClassUID = sop_class_uid
     write_seg(tmp_path / "seg.dcm", values, grid, [segment(1), segment(2)], template, made=MADE)
     ds = pydicom.dcmread(tmp_path / "seg.dcm")
     at = {tuple(t.ImagePositionPatient): t.SOPInstanceUID for t in template}
@@ -77,6 +80,7 @@ def test_frames_name_the_image_instance_of_their_plane(tmp_path: Path) -> None:
         position = tuple(frame.PlanePositionSequence[0].ImagePositionPatient)
         (source,) = frame.DerivationImageSequence[0].SourceImageSequence
         assert source.ReferencedSOPInstanceUID == at[position]
+        assert source.ReferencedSOPClassUID == sop_class_uid
     (series,) = ds.ReferencedSeriesSequence
     assert series.SeriesInstanceUID == template[0].SeriesInstanceUID
     assert (ds.StudyInstanceUID, ds.FrameOfReferenceUID) == (
@@ -110,9 +114,9 @@ def test_a_segment_says_what_it_is_and_who_made_it(tmp_path: Path) -> None:
     kind = described.SegmentedPropertyTypeCodeSequence[0]
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
     assert described.algorithm_type.value == "AUTOMATIC"
-    assert (described.algorithm_identification.name, described.algorithm_identification.version) == (
-        "TotalSegmentator total", "2.18.0",
-    )  # fmt: skip
+    algorithm = described.algorithm_identification
+    assert algorithm is not None
+    assert (algorithm.name, algorithm.version) == ("TotalSegmentator total", "2.18.0")
     assert seg.SegmentationType == "BINARY"
     assert seg.SeriesDescription == "RTpipeline TotalSegmentator total 2.18.0"
 

@@ -13,7 +13,7 @@ import pytest
 from rtpipeline.config import Config
 from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.contracts.tables import SEGMENTATION
-from rtpipeline.demo.small import small_patient
+from rtpipeline.demo.small import CENTRE_MM, small_patient
 from rtpipeline.dicom.derived import FOR_PHANTOMS
 from rtpipeline.dicom.rtstruct import parse_rtstruct
 from rtpipeline.execution.context import StageContext
@@ -84,14 +84,13 @@ def test_all_forms_have_the_same_masks(prepared: Chain, out: Path) -> None:
 def test_rows_have_every_key_and_are_the_declared_table(prepared: Chain, out: Path) -> None:
     context = context_of(prepared, out)
     rows = write_outputs(out, label_map_of(prepared), context.input("prepare_images"), context)
-    frame = SEGMENTATION.frame(rows).set_index("structure_name")
-    assert set(frame["status"].items()) >= {("liver", "ok"), ("not_of_any_table", "cut_off"), ("spleen", "not_found")}
-    assert set(frame["stage_key"]) == {"key-1"} and set(frame["modality"]) == {"CT"}
+    by_name = {row["structure_name"]: row for row in rows}
+    status = {name: row["status"] for name, row in by_name.items()}
+    assert status == {"liver": "ok", "kidney_left": "ok", "not_of_any_table": "cut_off", "spleen": "not_found"}
+    assert {(row["stage_key"], row["modality"], row["cohort"]) for row in rows} == {("key-1", "CT", "test")}
     # no structure has its partner, so the body in the image says where its middle is
-    assert frame.loc["kidney_left", "laterality"] in ("ok", "swapped")
-    middle = 5.0  # demo.small.CENTRE_MM
-    swapped = frame.loc["kidney_left", "centroid_x_mm"] < middle - 10
-    assert frame.loc["kidney_left", "laterality"] == ("swapped" if swapped else "ok")
+    swapped = by_name["kidney_left"]["centroid_x_mm"] < CENTRE_MM[0] - 10
+    assert by_name["kidney_left"]["laterality"] == ("swapped" if swapped else "ok")
     written = SEGMENTATION.frame(rows)
     SEGMENTATION.write(written, out / "segmentation.parquet")
     assert len(SEGMENTATION.read(out / "segmentation.parquet")) == 4
