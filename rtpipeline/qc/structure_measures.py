@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rtpipeline.config import QcConfig
 from rtpipeline.nomenclature.targets import is_target as is_target_name
-from rtpipeline.qc.measures import Measured, nothing, some
+from rtpipeline.qc.measures import Measured, Status, nothing, some
 from rtpipeline.qc.outputs import CourseOutputs, Row
 from rtpipeline.report.tables import is_target
 
@@ -67,7 +67,9 @@ def laterality(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
         measured = f"{len(own) - len(swapped)} of {len(own)} on their side"
         if swapped:
             measured += "; not: " + some(r["structure_name"] for r in swapped)
-        found.append(Measured(set_id, "fail" if swapped else "pass", measured))
+        # one stray piece on the wrong side is no mirrored map
+        status: Status = "pass" if not swapped else "fail" if 2 * len(swapped) >= len(own) else "warn"
+        found.append(Measured(set_id, status, measured))
     return found or nothing("no segmented structure with a side")
 
 
@@ -100,8 +102,9 @@ def perturbed(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
 
 
 NO_LOSS = frozenset(
-    {"ok", "skipped", "not_selected", "too_small", "one_dimensional", "too_large", "no_mask", "not_computed"}
-)
+    {"ok", "skipped", "not_selected", "no_mask", "too_small", "too_large", "one_dimensional", "single_plane",
+     "flat_image", "not_computed"}
+)  # fmt: skip
 """Statuses of structures that nobody expects features of; every other one but `ok` is worth a warning."""
 
 

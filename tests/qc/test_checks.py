@@ -161,19 +161,27 @@ def test_sources_that_disagree_warn(tmp_path, dice, status):
     assert found["a and b, both Heart"].status == status
 
 
-def test_swapped_sides_fail_and_phantom_networks_say_so(tmp_path):
+@pytest.mark.parametrize(
+    ("sides", "status", "measured"),
+    [
+        (("ok", "swapped", None), "fail", "1 of 2 on their side; not: structure 1"),
+        (("ok", "ok", "swapped"), "warn", "2 of 3 on their side; not: structure 2"),
+        (("ok", "ok", None), "pass", "2 of 2 on their side"),
+        ((None, None, None), "not_evaluated", "no segmented structure with a side"),
+    ],
+)
+def test_a_mirrored_map_fails_one_stray_structure_warns_and_phantom_networks_say_so(tmp_path, sides, status, measured):
     made = outputs(tmp_path)
     base = {c.name: "x" for c in SEGMENTATION.columns if c.dtype == "string"}
     base |= {"structure_set_id": "net", "touches_edge": None, "status": "ok", "phantom_weights": True}
-    sides = {"kidney_left": "ok", "kidney_right": "swapped", "liver": None}
     rows = [
-        base | {"structure_id": name, "structure_name": name, "label": n, "laterality": side}
-        for n, (name, side) in enumerate(sides.items(), start=1)
+        base | {"structure_id": f"{n}", "structure_name": f"structure {n}", "label": n + 1, "laterality": side}
+        for n, side in enumerate(sides)
     ]
     SEGMENTATION.write(SEGMENTATION.frame(rows), made.folders["segmentation"] / "segmentation.parquet")
     found = run_checks(made, QcConfig())
-    side = only(found, "laterality")["net"]
-    assert (side.status, side.measured) == ("fail", "1 of 2 on their side; not: kidney_right")
+    (side,) = only(found, "laterality").values()
+    assert (side.status, side.measured) == (status, measured)
     assert "phantom" in only(found, "networks")["net"].measured
 
 
