@@ -21,6 +21,7 @@ from rtpipeline.qc.scenes import DoseLayer, Drawn, Scene
 from rtpipeline.report.build import SEVERITY_WORDS, num, plain
 from rtpipeline.report.course import course_plots, structure_lines
 from rtpipeline.report.findings import by_code
+from rtpipeline.report.svg import MAX_LEGEND
 from rtpipeline.report.tables import is_target
 from rtpipeline.stages import STAGES
 
@@ -29,9 +30,6 @@ SOURCES = ("manual", "totalsegmentator", "custom", "derived", "cropped")
 
 MAX_NETWORK_DRAWN = 24
 """More structures of a network than this are hidden at first, where there are others."""
-
-MAX_PLOTTED = 40
-"""Curves of one plot; targets and drawn structures come first."""
 
 MAX_STRIP_ROWS = 3
 """Rows of one check at the top of the page."""
@@ -148,18 +146,19 @@ def _is_phantom(outputs: CourseOutputs) -> bool:
 
 
 def _plots(outputs: CourseOutputs, metrics: Sequence[Row]) -> list[Markup]:
-    """Curves of each dose; of many structures those that were drawn, and targets."""
+    """Curves of each dose, as many as the plot can name: targets, what was drawn, then by mean dose."""
     by_key = {(m["structure_set_id"], m["structure_id"], m["dose_id"]): m for m in metrics}
     curves = [_with_arrays(c) for c in outputs.rows("dvh", "dvh_curves.parquet")]
     chosen = []
     for dose_id in dict.fromkeys(c["dose_id"] for c in curves):
         own = [c for c in curves if c["dose_id"] == dose_id]
 
-        def rank(curve: Row) -> tuple[bool, bool]:
+        def rank(curve: Row) -> tuple[bool, bool, float]:
             metric = by_key[curve["structure_set_id"], curve["structure_id"], curve["dose_id"]]
-            return not is_target(metric), curve["structure_source"] not in DRAWN_SOURCES
+            drawn = curve["structure_source"] in DRAWN_SOURCES
+            return not is_target(metric), not drawn, -(metric["dmean_gy"] or 0.0)
 
-        chosen += sorted(own, key=rank)[:MAX_PLOTTED]
+        chosen += sorted(own, key=rank)[:MAX_LEGEND]
     tps = [_with_arrays(t) for t in outputs.rows("prepare_rt", "tps_dvh.parquet")]
     return course_plots(outputs.course.course_id, chosen, metrics, tps, colour=_plot_colour)
 
