@@ -22,7 +22,15 @@ SAME_PLANE_MM = 0.05
 """Contours whose planes differ by no more than this are in one plane (positions are written with 1 to 3 decimals)."""
 
 AXIS_SNAP_MM = 0.01
-"""When every contour is flat to within this along a patient axis, that axis is the normal, exactly."""
+"""When every contour is flat to within this along a patient axis, that axis is the normal, exactly: such a tilt is
+rounding of coordinates, unless EXACT_PLANE_MM says otherwise."""
+
+EXACT_PLANE_MM = 1e-6
+"""Contours this flat in planes that are not axial were computed, such as outlines of voxels on a tilted image: their
+tilt is no rounding, however small, and over the width of an image it parts contours of one plane."""
+
+NEAR_AXIS = 0.99
+"""Cosine to the axis that such a tilt must keep: the plane of contours that are almost lines may be any."""
 
 GAP_FACTOR = 1.5
 """A gap of more than this many nominal spacings ends the solid on both sides."""
@@ -227,13 +235,17 @@ def _common_normal(points_xyz_mm: Array, starts: Ints) -> tuple[Array, float]:
     means = np.add.reduceat(points_xyz_mm, starts[:-1], axis=0) / counts[:, None]
     centred = points_xyz_mm - np.repeat(means, counts, axis=0)
     # z first: a contour that is almost a line fits many planes, and axial ones are by far the most common
-    for axis in (2, 1, 0):
-        residual = float(np.abs(centred[:, axis]).max())
-        if residual <= AXIS_SNAP_MM:
-            return np.eye(3)[axis], residual
+    flat = ((axis, float(np.abs(centred[:, axis]).max())) for axis in (2, 1, 0))
+    axis, residual = next((f for f in flat if f[1] <= AXIS_SNAP_MM), (None, 0.0))
+    if axis is not None and residual <= EXACT_PLANE_MM:
+        return np.eye(3)[axis], residual
     normal = np.linalg.eigh(centred.T @ centred)[1][:, 0]
     normal = normal * np.sign(normal[np.argmax(np.abs(normal))])
-    return normal, float(np.abs(centred @ normal).max())
+    fitted = float(np.abs(centred @ normal).max())
+    is_computed = fitted <= EXACT_PLANE_MM and axis is not None and abs(normal[axis]) >= NEAR_AXIS
+    if axis is not None and not is_computed:
+        return np.eye(3)[axis], residual
+    return normal, fitted
 
 
 def _plane_starts(sorted_offsets_mm: Array) -> Ints:

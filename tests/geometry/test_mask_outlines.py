@@ -94,6 +94,18 @@ def test_empty_planes_stay_empty_though_the_gap_is_as_wide_as_the_others() -> No
     assert solid_mask(filled, grid).any(axis=(1, 2)).all()
 
 
+@pytest.mark.parametrize("tilt_deg", [0.001, 0.02, 0.1, 0.5, 2.0])
+def test_single_voxels_far_apart_on_a_slightly_tilted_image_are_exact(tilt_deg: float) -> None:
+    """Each contour is flat along z to within a hundredth of a mm, but the planes of the image are not: taken as axial,
+    voxels of one plane would count as many planes, each as thick as the difference."""
+    tilt = np.deg2rad(tilt_deg)
+    iop = [np.cos(tilt), 0.0, np.sin(tilt), 0.0, 1.0, 0.0]
+    grid = Grid.from_dicom_like(iop, (-250.0, 100.0, 40.0), (1.0, 1.0), np.arange(6) * 2.0, 3, 400)
+    mask = np.zeros(grid.shape_zyx, bool)
+    mask[1:5, 1, 5::80] = True
+    assert_exact(mask, grid, mask_outline(mask, grid).solid())
+
+
 def test_an_outline_that_was_written_and_read_is_still_the_mask(tmp_path: Path) -> None:
     mask = np.zeros((5, 4, 4), bool)
     mask[::2, 1:3, 1:3] = True

@@ -178,3 +178,22 @@ def test_contours_that_cannot_make_a_solid_are_refused() -> None:
         PrismSolid.from_contours([disc(5, 0)[:, :2]], single_plane_thickness_mm=3.0)
     with pytest.raises(ValueError, match="single_plane_thickness_mm is -1"):
         PrismSolid.from_contours([disc(5, 0)], single_plane_thickness_mm=-1.0)
+
+
+def test_contours_that_are_almost_lines_stay_axial() -> None:
+    """A line along x with noise along z alone fits the coronal plane exactly, and is an axial contour all the same."""
+    line = np.array([[0.0, 7.0, 1.0], [40.0, 7.0, 1.005], [80.0, 7.0, 1.0], [40.0, 7.0, 0.996]])
+    wide = disc(10.0, 4.0) + np.where(np.arange(80)[:, None] % 2 == 1, np.array([0.0, 0.0, 0.004]), 0.0)
+    assert PrismSolid.from_contours([wide, line], single_plane_thickness_mm=3.0).normal.tolist() == [0.0, 0.0, 1.0]
+    with pytest.raises(EmptySolidError):
+        PrismSolid.from_contours([line], single_plane_thickness_mm=3.0)
+
+
+def test_heights_that_are_rounded_are_no_tilt() -> None:
+    """Two small contours 200 mm apart, written with 0.01 mm: a plane through their noise would part them."""
+    noise = np.where(np.arange(80) % 3 == 0, 0.005, -0.003)[:, None] * np.array([0.0, 0.0, 1.0])
+    solid = PrismSolid.from_contours(
+        [disc(2.0, 4.0) + noise, disc(2.0, 4.0, centre=(200.0, 0.0)) + noise], single_plane_thickness_mm=3.0
+    )
+    assert solid.normal.tolist() == [0.0, 0.0, 1.0]
+    assert len(solid.plane_offsets_mm) == 1
