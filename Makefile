@@ -10,6 +10,7 @@ INPUT ?=
 OUTPUT ?= out
 PATIENTS ?= 6
 SEED ?= 7
+PROFILE ?= demo
 WORKERS ?=
 RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
 CODE := rtpipeline tests bench
@@ -19,7 +20,8 @@ CODE := rtpipeline tests bench
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 	@echo
-	@echo 'make run INPUT=/data/export OUTPUT=/data/out   runs your own export; without INPUT the demo cohort'
+	@echo 'make run INPUT=/data/export OUTPUT=/data/out   runs your own export; without INPUT the demo cohort,'
+	@echo '                                              with every feature when PROFILE=full'
 
 # uv is bootstrapped inside the virtual environment: it resolves and installs in seconds
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -35,8 +37,10 @@ setup: $(VENV)/.installed  ## make the virtual environment
 run: setup  ## run INPUT (the demo cohort by default) into OUTPUT
 ifeq ($(INPUT),)
 	@test -f '$(OUTPUT)/demo/truth.json' || \
-	  { rm -rf '$(OUTPUT)/demo'; $(BIN)/rtpipeline demo --out '$(OUTPUT)/demo' --patients $(PATIENTS) --seed $(SEED); }
-	@$(BIN)/rtpipeline run --input '$(OUTPUT)/demo/dicom' --output '$(OUTPUT)/store' --cohort demo $(RUN_OPTIONS)
+	  { rm -rf '$(OUTPUT)/demo'; \
+	    $(BIN)/rtpipeline demo --out '$(OUTPUT)/demo' --patients $(PATIENTS) --seed $(SEED) --profile $(PROFILE); }
+	@$(BIN)/rtpipeline run --input '$(OUTPUT)/demo/dicom' --output '$(OUTPUT)/store' --cohort demo \
+	  --config '$(OUTPUT)/demo/config.yaml' $(RUN_OPTIONS)
 	@$(BIN)/rtpipeline demo --out '$(OUTPUT)/demo' --compare '$(OUTPUT)/store' --cohort demo
 else
 	@$(BIN)/rtpipeline run --input '$(INPUT)' --output '$(OUTPUT)' $(RUN_OPTIONS)

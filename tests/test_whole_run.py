@@ -91,7 +91,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The demo cohort, made and run by the commands of the README."""
     root = tmp_path_factory.mktemp("demo")
     rtpipeline("demo", "--out", root / "demo", "--patients", 6)
-    rtpipeline("run", "--input", root / "demo" / "dicom", "--output", root / "store", "--cohort", "demo")
+    where = ("--input", root / "demo" / "dicom", "--output", root / "store", "--cohort", "demo")
+    rtpipeline("run", *where, "--config", root / "demo" / "config.yaml")
     yield root
 
 
@@ -101,6 +102,7 @@ def test_every_number_of_the_demo_agrees_with_its_closed_form(demo):
     answer = json.loads(done.stdout)
     assert answer["failures"] == []
     assert answer["compared"] > 400
+    assert {o.split()[1] for o in answer["dice"]} >= {"liver", "heart", "lungs", "kidney_left", "femur_right"}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rtpipeline.commands import options
+from rtpipeline.demo.profile import PROFILES, write_profile
 from rtpipeline.errors import ExitCode, UsageError
 
 
@@ -16,7 +17,8 @@ def register(verbs: Any) -> None:
         verbs,
         "demo",
         "write a cohort of synthetic patients as DICOM, with the true answers beside it",
-        "Writes DIR/dicom and DIR/truth.json; run it with `rtpipeline run --input DIR/dicom --output STORE`.",
+        "Writes DIR/dicom, DIR/config.yaml and DIR/truth.json; run it with "
+        "`rtpipeline run --input DIR/dicom --config DIR/config.yaml --output STORE`.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument("--patients", type=options.positive, default=6, metavar="N", help="patients (%(default)s)")
@@ -27,6 +29,12 @@ def register(verbs: Any) -> None:
         help="write nothing; compare the latest tables of this store with DIR/truth.json",
     )
     parser.add_argument("--cohort", type=options.cohort_name, default="demo", help="cohort to compare (%(default)s)")
+    parser.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default=PROFILES[0],
+        help="configuration written to DIR/config.yaml: demo for minutes, full for every feature (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="same seed, same bytes (%(default)s)")
     options.add_json(parser)
 
@@ -40,6 +48,7 @@ def handle(args: argparse.Namespace) -> int:
     if (args.out / "dicom").exists():
         raise UsageError(f"{args.out / 'dicom'} exists already; give another --out, or remove it.")
     truth = make_cohort(args.out, patients=args.patients, seed=args.seed)
+    write_profile(args.out, args.profile)
     files = sum(patient["files"] for patient in truth["patients"].values())
     if args.json:
         options.write_json({"out": str(args.out), "patients": len(truth["patients"]), "files": files})
