@@ -20,6 +20,8 @@ from rtpipeline.execution.processes import die_first, die_with
 
 MEMORY_WORDS = ("bad_alloc", "failed to allocate", "unable to allocate", "out of memory", "cannot allocate memory")
 """How C++ libraries and CUDA say what Python says with MemoryError."""
+WORKER_BADNESS = 700
+"""Above a stage's 500: without memory the kernel ends a worker, which costs one item, and not the stage."""
 OWN_CODE = Path(__file__).resolve().parents[1]
 
 
@@ -28,7 +30,7 @@ def main(arguments: list[str]) -> None:
     descriptor, parent = (int(a) for a in arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
     die_with(parent)
-    die_first()
+    die_first(WORKER_BADNESS)
     connection = Connection(descriptor)
     try:
         sys.path[:] = connection.recv()

@@ -24,10 +24,13 @@ def die_with(parent: int, signum: signal.Signals = signal.SIGKILL) -> None:
         os._exit(128 + int(signum))
 
 
-def die_first() -> None:
-    """Have the kernel choose this process before others when memory runs out: the runner tries a stage again."""
+def die_first(badness: int = 500) -> None:
+    """Have the kernel choose this process before others when memory runs out: the runner tries a stage again.
+
+    badness: added to the kernel's own score of 0 to 1000; a stage's workers give more than the stage.
+    """
     try:
-        Path("/proc/self/oom_score_adj").write_text("500")
+        Path("/proc/self/oom_score_adj").write_text(str(badness))
     except OSError:  # not Linux, or not permitted here: then the kernel chooses by size alone
         return
 

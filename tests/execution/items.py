@@ -33,6 +33,8 @@ def act(order: str) -> str:
             return str(len(bytearray(4 << 30)))
         case ("lone", _, folder):
             return _alone(Path(folder))
+        case ("badness", _, _):
+            return Path("/proc/self/oom_score_adj").read_text().strip()
         case ("note", _, file):
             with Path(file).open("a") as notes:
                 notes.write("x")

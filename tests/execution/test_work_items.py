@@ -81,6 +81,11 @@ def test_threads_are_set_before_a_library_can_start_them() -> None:
     assert run_items(act, {"a": "ok"}, workers=1, timeout_s=LONG_S, threads=3)["a"].value == "ok in 3 threads"
 
 
+def test_the_kernel_takes_a_worker_before_its_stage() -> None:
+    found = run_items(act, {"a": "badness"}, workers=1, timeout_s=LONG_S)["a"].value
+    assert found is not None and int(found) > 500
+
+
 def test_a_function_that_cannot_be_loaded_is_no_fault_of_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work_items, "START_LIMIT_S", 20.0)
     lost = type(items)("lost_module")
