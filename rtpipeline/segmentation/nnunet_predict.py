@@ -59,8 +59,7 @@ def main(argument: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _predict(job, predictor, Path(folder))
     spacing = [float(edge) for edge in predictor.configuration_manager.spacing]
-    report = {"spacing_mm": spacing, "labels": predictor.label_manager.foreground_labels}
-    Path(job.report).write_text(json.dumps(report))
+    Path(job.report).write_text(json.dumps({"spacing_mm": spacing}))
 
 
 def _predictor(job: Job, device: Any) -> Any:
