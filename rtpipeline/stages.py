@@ -111,11 +111,11 @@ _TABLE = (
         libraries=("TotalSegmentator", "nnunetv2", "torch", "SimpleITK", "numpy"),
     ),
     Stage(
-        "custom_models", "course", "image", None, 1,
+        "custom_models", "course", "image", "rtpipeline.segmentation.custom_stage:run", 1,
         Resources(cpu=4, threads=4, memory_mib=(12288, 24576, 49152), timeout_s=4 * 3600, gpu=1, shm_mib=2048, disk_mib=16384),
         needs=("prepare_images",), uses=("segmentation",), image="gpu", pool="custom_seg_workers",
-        config=("custom_models",),
-        libraries=("nnunetv2", "torch", "SimpleITK", "numpy"),
+        config=("custom_models", "segmentation"),
+        libraries=("nnunetv2", "torch", "SimpleITK", "numpy", "scipy"),
     ),
     Stage(
         "structures", "course", "course", "rtpipeline.structures.stage:run", 3,

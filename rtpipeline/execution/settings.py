@@ -15,6 +15,10 @@ def all_settings(config: Config) -> dict[str, str]:
 
 def weights_in_use(config: Config) -> dict[str, dict[str, str]]:
     """For each stage with a network, file name to sha256 of what it would load, `absent` where that is missing."""
+    from rtpipeline.segmentation.model_folder import weights_in_use as of_custom_models
     from rtpipeline.segmentation.weights import weights_in_use as of_segmentation
 
-    return {"segmentation": of_segmentation(config)} if config.segmentation.enabled else {}
+    found = {"segmentation": of_segmentation(config)} if config.segmentation.enabled else {}
+    if config.custom_models.enabled:
+        found["custom_models"] = of_custom_models(config)
+    return found

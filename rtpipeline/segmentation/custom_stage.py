@@ -34,6 +34,9 @@ BODY_REGIONS = "body_regions.json"
 FAILURES = {"memory": "SEG_OOM", "shared_memory": "RES_SHM", "no_gpu": "SEG_NO_GPU", "timeout": "RES_TIMEOUT"}
 """Finding code by kind of failure; SEG_FAILED for all others."""
 
+LISTED = 8
+"""Names in a finding, at most."""
+
 LOST = "its structures are missing, the other models go on"
 
 
@@ -64,16 +67,16 @@ def run(context: StageContext) -> StageOutcome:
     course = context.course()
     models, invalid = offered_models(section, demo=course.demo)
     if not models and not invalid:
-        return StageOutcome(status="not_applicable", reason="no model is declared")
+        return StageOutcome(status="not_applicable", reason="no model is declared and enabled")
     image, prepared = course.planning_image, context.input("prepare_images")
     if image is None or not (image_folder(prepared, image.image_id) / IMAGE).is_file():
         return StageOutcome(status="not_applicable", reason="no planning image")
     context.report(*(_invalid(i.name, i.error) for i in invalid))
     if importlib.util.find_spec("nnunetv2") is None:
-        return _not_run(context, "SEG_FAILED", "nnU-Net is not installed", "pip install 'rtpipeline[segmentation]'")
+        return _not_run(context, models, "SEG_FAILED", "nnU-Net is not installed", _INSTALL)
     device = choose_device(context.config.segmentation.device, gpus())
     if device is None:
-        return _not_run(context, "SEG_NO_GPU", f"{len(gpus())} GPUs", None)
+        return _not_run(context, models, "SEG_NO_GPU", f"{len(gpus())} GPUs", None)
     work = _Run(
         context,
         prepared,
@@ -99,9 +102,16 @@ def run(context: StageContext) -> StageOutcome:
     )
 
 
-def _not_run(context: StageContext, code: str, measured: str, remedy: str | None) -> StageOutcome:
+_INSTALL = "pip install 'rtpipeline[segmentation]'"
+
+
+def _not_run(
+    context: StageContext, models: list[CustomModel], code: str, measured: str, remedy: str | None
+) -> StageOutcome:
+    """None of the models can run; no error where nobody declared one and the demo's own is missed."""
+    severity = "W" if all(model.is_builtin for model in models) else "E"
     action = "stage `not_run`, the course goes on"
-    context.report(finding(code, "custom models", measured, severity="W", action=action, remedy=remedy))
+    context.report(finding(code, "custom models", measured, severity=severity, action=action, remedy=remedy))
     return StageOutcome(status="not_run", reason=measured)
 
 
@@ -115,14 +125,15 @@ def _regions(context: StageContext, prepared: Path, image_id: str) -> dict[str, 
     """Body regions of the image by TotalSegmentator's label map; None where there is none."""
     folder = context.inputs.get("segmentation")
     for label_map in read_label_maps(folder, prepared) if folder is not None else ():
-        if (label_map.image_id, label_map.source, label_map.model) == (image_id, "totalsegmentator", "total"):
+        is_total = (label_map.image_id, label_map.source, label_map.model) == (image_id, "totalsegmentator", "total")
+        if is_total and label_map.grid.plane_spacing_mm is not None:  # one plane has no volumes
             subset = subset_of(context.config.segmentation, label_map.model)
             return measure_regions(class_volumes_cc(label_map, subset or None))
     return None
 
 
 def _earlier(context: StageContext, prepared: Path, image_id: str) -> dict[str, LabelMap]:
-    if context.previous is None:
+    if context.previous is None or context.config.custom_models.force:
         return {}
     return {m.model: m for m in read_label_maps(context.previous, prepared) if m.image_id == image_id}
 
@@ -144,13 +155,24 @@ def _one(work: _Run, model: CustomModel, *, demo: bool) -> str:
         try:
             label_map = _label_map(work, model, _predicted(work, model))
         except PredictionError as error:
-            code = FAILURES.get(error.kind, "SEG_FAILED")
-            context.report(finding(code, name, error.reason, severity="E", action=LOST))
+            context.report(_failure(error, name, context.config.timeouts.custom_model_s))
             work.failed.append(model.name)
             return "failed"
-    work.rows += write_outputs(context.out, label_map, work.prepared, context)
+    rows = write_outputs(context.out, label_map, work.prepared, context)
+    absent = [row["structure_name"] for row in rows if row["status"] == "not_found"]
+    if absent:
+        context.report(
+            finding("SEG_EMPTY", name, f"{len(absent)} of {len(rows)} not found: {', '.join(absent[:LISTED])}")
+        )
+    work.rows += rows
     work.weights |= model.weights
     return "done"
+
+
+def _failure(error: PredictionError, name: str, limit_s: float) -> Finding:
+    expected = f"at most {limit_s:g} s (timeouts.custom_model_s)" if error.kind == "timeout" else None
+    code = FAILURES.get(error.kind, "SEG_FAILED")
+    return finding(code, name, error.reason, expected=expected, severity="E", action=LOST)
 
 
 def _refusal(work: _Run, model: CustomModel, name: str, *, demo: bool) -> Finding | None:

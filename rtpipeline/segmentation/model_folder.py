@@ -189,15 +189,19 @@ def weights_in_use(config: Config) -> dict[str, str]:
     if not section.enabled:
         return {}
     found: dict[str, str] = {}
+    if section.root is not None and not _declarations(section.root):
+        found["custom_models.root"] = ABSENT
     for base, prefix in _bases(section.root):
-        declaration = base / DECLARATION
-        found[f"{prefix}{base.name}/{DECLARATION}"] = file_hash(declaration)
+        files = {DECLARATION: base / DECLARATION}
         try:
-            model = CustomModel(base, read_declaration(declaration))
+            model = CustomModel(base, read_declaration(base / DECLARATION))
         except InvalidModelError:
-            continue
-        for name in sorted(model.declaration.sha256):
-            path = model.folder / name
+            pass  # its finding stands until the declaration is another one
+        else:
+            if section.models != "all" and model.name not in section.models:
+                continue
+            files |= {name: model.folder / name for name in model.declaration.sha256}
+        for name, path in files.items():
             found[f"{prefix}{base.name}/{name}"] = file_hash(path) if path.is_file() else ABSENT
     return dict(sorted(found.items()))
 

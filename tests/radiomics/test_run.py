@@ -37,6 +37,7 @@ def test_structures_that_ran_over_their_time_are_listed_and_retry_computes_them(
             "radiomics": {"profile": "original", "structures": structures},
             "radiomics_robustness": {"enabled": False},
             "segmentation": {"enabled": False},
+            "custom_models": {"enabled": False},
             "timeouts": {"radiomics_roi_s": limit_s},
         }
         config.write_text(yaml.safe_dump(settings))

@@ -153,3 +153,17 @@ def test_weights_in_use_follow_every_file_as_it_is(tmp_path: Path) -> None:
     changed = {key for key, value in in_use(tmp_path).items() if whole[key] != value}
     assert changed == {"Folder_heart_parts/custom_model.yaml"}
     assert weights_in_use(Config(custom_models=CustomModelsConfig(enabled=False, root=tmp_path))) == {}
+
+
+def test_weights_in_use_are_those_of_the_models_asked_for(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        model_folder(tmp_path, name)
+    (tmp_path / "unreadable").mkdir()
+    (tmp_path / "unreadable" / "custom_model.yaml").write_text("name: [")
+    asked = weights_in_use(Config(custom_models=CustomModelsConfig(root=tmp_path, models=["b"])))
+    assert {name.split("/")[0] for name in asked} == {"Folder_b", "unreadable"}
+
+
+def test_an_empty_root_is_told_from_none(tmp_path: Path) -> None:
+    """The stage reports it, so that it may not stand under the key of a run without one."""
+    assert in_use(tmp_path) == in_use(tmp_path / "typo") == weights_in_use(Config()) | {"custom_models.root": "absent"}
