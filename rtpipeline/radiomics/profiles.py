@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +42,14 @@ class Profile:
         """12 hex over everything but the name."""
         content = {"settings": self.settings, "images": self.image_types, "features": self.feature_classes}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def resampled_voxels(self, voxels: int, spacing_xyz_mm: Sequence[float]) -> int:
+        """How many voxels a mask of so many has on the lattice that features are computed on.
+
+        As PyRadiomics reads it, 0 in resampledPixelSpacing keeps the image's spacing along that axis.
+        """
+        wanted = self.settings.get("resampledPixelSpacing") or (0.0, 0.0, 0.0)
+        return round(voxels * math.prod(mm / (to or mm) for mm, to in zip(spacing_xyz_mm, wanted, strict=True)))
 
     @property
     def normalises(self) -> bool:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from rtpipeline import __version__
-from rtpipeline.config import RadiomicsConfig
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.contracts.tables import RADIOMICS, STRUCTURE_KEYS
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import available_cpus
 from rtpipeline.execution.work_items import ItemResult, run_items
-from rtpipeline.prepare.image_files import ImageGeometry, image_folder, load_geometry, load_values
-from rtpipeline.radiomics.extract import whole_intensity
+from rtpipeline.radiomics.images import Images, is_prepared
 from rtpipeline.radiomics.item import Features, Item, compute
-from rtpipeline.radiomics.profiles import Profile, load_profile
+from rtpipeline.radiomics.profiles import Profile
 from rtpipeline.radiomics.selection import refusal
-from rtpipeline.structures.masks import StructureReader, read_structures
+from rtpipeline.structures.masks import StructureMask, StructureReader, read_structures
 
 FEATURES_FILE = "radiomics.parquet"
 ENGINE, DISTRIBUTION = "pyradiomics", "pyradiomics-bhklab"
@@ -45,18 +41,6 @@ FINDING_OF = {
 }
 
 
-@dataclass(frozen=True)
-class _Image:
-    """A prepared image and how its features are computed; without a profile, why not."""
-
-    geometry: ImageGeometry
-    values: Path | None
-    profile: Profile | None
-    status: str
-    reason: str
-    intensity: tuple[float, float] | None = None
-
-
 def run(context: StageContext) -> StageOutcome:
     """Compute what can be computed; rows for every structure that has an image."""
     config = context.config.radiomics
@@ -64,12 +48,12 @@ def run(context: StageContext) -> StageOutcome:
         return StageOutcome(status="disabled", reason="radiomics.enabled is false")
     prepared = context.input("prepare_images")
     reader = read_structures(context.input("structures"), prepared)
-    rows = [r for r in reader.rows if r["image_id"] is not None and _is_prepared(prepared, r["image_id"])]
+    rows = [r for r in reader.rows if r["image_id"] is not None and is_prepared(prepared, r["image_id"])]
     if not rows:
         return StageOutcome(status="not_applicable", reason="no structure on an image")
     scratch = context.out / ".values"
     scratch.mkdir()
-    stage = _Rows(context, reader, _Images(context, config, scratch), _earlier(context.previous))
+    stage = _Rows(context, reader, Images(context, config, scratch), _earlier(context.previous))
     found = stage.of(rows)
     shutil.rmtree(scratch)
     names = {n for row in found for n in row if n not in _DECLARED} | stage.earlier_names
@@ -88,10 +72,6 @@ def run(context: StageContext) -> StageOutcome:
 _DECLARED = tuple(column.name for column in RADIOMICS.columns)
 
 
-def _is_prepared(prepared: Path, image_id: str) -> bool:
-    return (image_folder(prepared, image_id) / "geometry.json").is_file()
-
-
 def _earlier(previous: Path | None) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of an earlier, partial output of the same work that need not be computed again."""
     path = previous / FEATURES_FILE if previous is not None else None
@@ -101,43 +81,6 @@ def _earlier(previous: Path | None) -> dict[tuple[str, str], dict[str, Any]]:
     return {(r["structure_set_id"], r["structure_id"]): r for r in rows if r["status"] == "ok"}
 
 
-class _Images:
-    """Images by id, each looked at once; the values of those with a profile lie in a file that workers map."""
-
-    def __init__(self, context: StageContext, config: RadiomicsConfig, scratch: Path) -> None:
-        self._context, self._scratch = context, scratch
-        self._profiles = {
-            "CT": load_profile(config.params_file or config.profile),
-            "MR": load_profile(config.mr_params_file or config.mr_profile),
-        }
-        self._known: dict[str, _Image] = {}
-
-    def __getitem__(self, image_id: str) -> _Image:
-        if image_id not in self._known:
-            self._known[image_id] = self._look(image_id)
-        return self._known[image_id]
-
-    def _look(self, image_id: str) -> _Image:
-        folder = image_folder(self._context.input("prepare_images"), image_id)
-        geometry = load_geometry(folder)
-        modality, hu_status = geometry.facts.get("modality"), geometry.facts.get("hu_status")
-        if modality == "CT" and hu_status != "calibrated":
-            self._context.report(finding("RAD_NOT_CALIBRATED", image_id, f"hu_status {hu_status}"))
-            return _Image(geometry, None, None, "not_calibrated", f"hu_status {hu_status}; need calibrated")
-        profile = self._profiles.get(str(modality))
-        if profile is None:
-            self._context.report(finding("RAD_NO_SUV", image_id, f"modality {modality}"))
-            return _Image(geometry, None, None, "not_computed", f"modality {modality}; need CT or MR")
-        values = load_values(folder)
-        if values.shape != geometry.voxel.shape_zyx:
-            reason = f"image {values.shape}, grid {geometry.voxel.shape_zyx}"
-            return _Image(geometry, None, profile, "geometry", reason)
-        path = self._scratch / f"{image_id}.npy"
-        np.save(path, values)
-        intensity = whole_intensity(values) if profile.normalises else None
-        return _Image(geometry, path, profile, "ok", "", intensity)
-
-
 class _Rows:
     """The rows of a course: those that the data or the configuration refuses, and those that workers compute."""
 
@@ -145,7 +88,7 @@ class _Rows:
         self,
         context: StageContext,
         reader: StructureReader,
-        images: _Images,
+        images: Images,
         earlier: dict[tuple[str, str], dict[str, Any]],
     ) -> None:
         self._context, self._config = context, context.config.radiomics
@@ -208,20 +151,24 @@ class _Rows:
         if mask is None:
             return row | {"status": "no_mask", "reason": f"structure is {structure['status']} or not on the image"}
         row["voxels"] = mask.voxels
-        if refused := self._unusable(mask.voxels, mask.lost_pct):
+        if refused := self._unusable(mask, image.profile):
             return row | dict(zip(("status", "reason"), refused, strict=True))
         if mask.grid != image.geometry.voxel:
             return row | {"status": "geometry", "reason": "mask and image lie on different grids"}
         items[name] = Item(image.values, mask.mask_zyx, mask.offset_zyx, mask.grid, image.profile, image.intensity)
         return row
 
-    def _unusable(self, voxels: int, lost_pct: float) -> tuple[str, str] | None:
+    def _unusable(self, mask: StructureMask, profile: Profile) -> tuple[str, str] | None:
+        voxels, lost_pct = mask.voxels, mask.lost_pct
+        grid = mask.grid
+        spacing_xyz_mm = (grid.column_spacing_mm, grid.row_spacing_mm, grid.plane_spacing_mm or 0.0)
+        computed = max(voxels, profile.resampled_voxels(voxels, spacing_xyz_mm))
         if lost_pct > OUTSIDE_LIMIT_PCT:
             return "outside_image", f"{lost_pct:.1f} % of the volume outside the image; limit {OUTSIDE_LIMIT_PCT:g} %"
         if voxels < self._config.min_voxels:
             return "too_small", f"{voxels} voxels; need {self._config.min_voxels}"
-        if voxels > self._config.max_voxels:
-            return "too_large", f"{voxels} voxels; limit {self._config.max_voxels}"
+        if computed > self._config.max_voxels:
+            return "too_large", f"{computed} voxels once resampled; limit {self._config.max_voxels}"
         return None
 
     def _outcome(self, result: ItemResult[Features]) -> dict[str, Any]:
