@@ -163,7 +163,9 @@ class RadiomicsConfig(Section):
     skip_rois: list[str] = _result(
         [], "structure names to leave out besides couch, table, support, bones, body and external"
     )
-    max_voxels: int = _result(15_000_000, "largest mask, voxels of the image", ge=1)
+    max_voxels: int = _result(
+        15_000_000, "largest mask, voxels of the image or of the lattice it is resampled to", ge=1
+    )
     min_voxels: int = _result(64, "smallest mask, voxels of the image", ge=1)
     structures: list[str] | None = _result(
         None, "structure names to use, as in the file or of TG-263; null for all that are not left out"
@@ -181,15 +183,54 @@ class RadiomicsConfig(Section):
         return self
 
 
+class OutlineConfig(Section):
+    """How the chain draws outlines anew."""
+
+    contour_sd_mm: float | None = _result(None, "standard deviation of the displacement, mm; null: the profile's", gt=0)
+    correlation_mm: float = _result(10.0, "distance at which its correlation has fallen to 1/e, mm", gt=0, le=100)
+
+
+class MetricsConfig(Section):
+    """Statistics of the summary."""
+
+    icc: bool = _running(True, "intraclass correlations with intervals; without them no feature gets a label")
+    cov: bool = _running(True, "coefficient of variation within a structure")
+    qcd: bool = _running(True, "quartile coefficient of dispersion within a structure")
+
+
+class LevelConfig(Section):
+    """What a label asks for."""
+
+    icc: float = _running(..., "lower bound of ICC(1,1), at least", ge=0, le=1)
+    cov_pct: float = _running(..., "median CoV within a structure, at most, where it is defined", gt=0)
+
+
+class ThresholdsConfig(Section):
+    """Labels of the summary."""
+
+    robust: LevelConfig = LevelConfig(icc=0.90, cov_pct=10.0)
+    acceptable: LevelConfig = LevelConfig(icc=0.75, cov_pct=20.0)
+
+
 class RobustnessConfig(Section):
     """Robustness of features against perturbations."""
 
     enabled: bool = _result(True, "perturb and summarise")
-    modes: list[str] = _result(["noise", "translation", "contour", "volume"], "factors of the perturbation chain")
-    segmentation_perturbation: dict[str, Any] = _result({}, "settings of the chain")
-    metrics: dict[str, Any] = _result({}, "statistics to report")
-    thresholds: dict[str, Any] = _result({}, "labels from the lower bounds")
-    structures: list[str] | None = _result(None, "structure names to use; null for all")
+    profile: Literal["demo", "mild", "standard", "aggressive", "ntcv-seed"] = _result(
+        "mild",
+        "states of each structure, each of which costs as much as the structure's features: demo, mild (12), standard, "
+        "ntcv-seed (81), aggressive (315)",
+    )
+    modes: list[Literal["noise", "translation", "rotation", "volume", "contour"]] = _result(
+        ["noise", "translation", "rotation", "volume", "contour"], "factors of the perturbation chain", min_length=1
+    )
+    segmentation_perturbation: OutlineConfig = Field(default_factory=OutlineConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig, json_schema_extra={"result": False})
+    thresholds: ThresholdsConfig = Field(default_factory=ThresholdsConfig, json_schema_extra={"result": False})
+    structures: list[str] | None = _result(
+        None,
+        "structure names to use, as in the file or of TG-263; null for the targets (GTV, CTV, PTV) that were drawn",
+    )
 
 
 class CroppingConfig(Section):
@@ -226,7 +267,7 @@ class TimeoutsConfig(Section):
     """Limits in seconds, for a stage (by name) and for its work items."""
 
     stage_s: dict[str, Positive] = _running({}, "limit of a stage by its name; default of the stage table")
-    radiomics_roi_s: float = _running(600.0, "one structure of radiomics", gt=0)
+    radiomics_roi_s: float = _running(600.0, "one structure of radiomics, or one state of robustness", gt=0)
     totalsegmentator_s: float = _running(3600.0, "one TotalSegmentator run", gt=0)
     custom_model_s: float = _running(1800.0, "one custom model on one image", gt=0)
 

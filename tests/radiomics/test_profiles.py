@@ -97,3 +97,13 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
         load_profile("seed")
     with pytest.raises(ConfigError, match=r"radiomics.*no profile is called 'seed'"):
         parse_config({"radiomics": {"profile": "seed"}})
+
+
+def test_a_mask_counts_with_the_voxels_that_features_are_computed_on(tmp_path: Path) -> None:
+    """1000 voxels of 2 x 2 x 3 mm are 12,000 of 1 mm; a 0 keeps the image's spacing, and so does no resampling."""
+    assert load_profile("seed-ct").resampled_voxels(1000, (2.0, 2.0, 3.0)) == 12_000
+    file = tmp_path / "in_plane.yaml"
+    file.write_text("setting: {resampledPixelSpacing: [1, 1, 0]}\nimageType: {Original: {}}\n")
+    assert load_profile(file).resampled_voxels(1000, (2.0, 2.0, 3.0)) == 4000
+    file.write_text("setting: {binWidth: 25}\nimageType: {Original: {}}\n")
+    assert load_profile(file).resampled_voxels(1000, (2.0, 2.0, 3.0)) == 1000

@@ -161,7 +161,8 @@ def test_the_configuration_leaves_out_by_name_and_source(chain: Chain, tmp_path:
 
 
 def test_masks_below_and_above_the_limits_have_a_row_with_the_reason(chain: Chain, tmp_path: Path) -> None:
-    ran = run(chain, tmp_path / "out", config(min_voxels=300, max_voxels=1000))
+    limit = 1000 * 27  # 1000 voxels of 3 mm, on the lattice of 1 mm
+    ran = run(chain, tmp_path / "out", config(min_voxels=300, max_voxels=limit))
     assert ran.statuses == {"BODY": "skipped", "GTV": "too_small", "PTV": "too_large", "SpinalCord": "ok"}
     assert ran.rows["GTV"]["reason"] == "280 voxels; need 300"
     assert sorted(ran.codes) == ["RAD_MASK_LARGE", "RAD_MASK_SMALL"]
