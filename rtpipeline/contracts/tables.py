@@ -322,14 +322,71 @@ ROBUSTNESS = Table(
     ("cohort", "patient_id", "course_id", "structure_set_id", "structure_id", "state"),
     (
         *STRUCTURE_KEYS,
-        Column("state", "string", "", "name of the perturbation state", nullable=False),
-        Column("status", "string", "", "ok or the reason for no features", nullable=False),
+        Column("roi_type", "string", "", "RTROIInterpretedType"),
+        Column("state", "string", "", "what was changed; `original` for nothing", nullable=False),
+        Column("status", "string", "", "ok; no features: scan_edge (the chain needs what lies beyond the image), vanished, no_mask, outside_image, too_small, too_large, one_dimensional, single_plane, flat_image, not_calibrated (HU), not_computed (PET), geometry, timeout, out_of_memory, failed", nullable=False),
+        Column("reason", "string", "", "what was measured against what is needed, where there are no features"),
+        Column("perturbation_profile", "string", "", "name of the set of states", nullable=False),
+        Column("noise_sd", "float64", "", "standard deviation of the noise that was added, in the image's units (HU of CT)"),
+        Column("noise_realisation", "Int64", "", "which draw of the noise; null without noise"),
+        Column("noise_seed", "Int64", "", "seed of the draw, numpy.random.default_rng; null without noise"),
+        Column("translation_x_mm", "float64", "mm", "motion of the voxel grid towards patient left"),
+        Column("translation_y_mm", "float64", "mm", "motion of the voxel grid towards patient posterior"),
+        Column("translation_z_mm", "float64", "mm", "motion of the voxel grid towards patient superior"),
+        Column("rotation_deg", "float64", "deg", "of the grid in its planes about the structure's middle, from the row direction towards the column direction"),
+        Column("volume_pct", "float64", "%", "change of the volume that was asked for"),
+        Column("contour_sd_mm", "float64", "mm", "standard deviation of the random displacement of the outline"),
+        Column("contour_realisation", "Int64", "", "which draw of the outline; null where none is drawn"),
+        Column("contour_seed", "Int64", "", "seed of the draw, numpy.random.default_rng; null where none is drawn"),
+        Column("contour_offset_mm", "float64", "mm", "displacement of the whole outline, outwards when positive"),
+        Column("profile", "string", "", "name of the feature settings; null for images without a profile"),
+        Column("engine", "string", "", "library that computed the features"),
+        Column("engine_version", "string", "", "its version"),
+        Column("settings_digest", "string", "", "12 hex over settings, filters and feature classes"),
+        Column("voxels", "Int64", "", "voxels of the image inside the structure in this state, before resampling"),
         *PROVENANCE,
     ),
     (FEATURES,),
 )  # fmt: skip
 
-ROBUSTNESS_SUMMARY = Table("robustness_summary", "robustness of each feature over the cohort", (), (COHORT,))
+ROBUSTNESS_SUMMARY = Table(
+    "robustness_summary",
+    "robustness of each feature over the cohort; a subject is a structure of a course, and only those count that have the feature in every state",
+    ("cohort", "structure_source", "structure_group", "modality", "feature"),
+    (
+        COHORT, SOURCE,
+        Column("structure_group", "string", "", "TG-263 name, or the name as in the file where there is none", nullable=False),
+        MODALITY,
+        Column("feature", "string", "", "PyRadiomics name", nullable=False),
+        Column("perturbation_profile", "string", "", "name of the set of states", nullable=False),
+        Column("profile", "string", "", "name of the feature settings"),
+        Column("n_patients", "Int64", "", "patients with such a structure", nullable=False),
+        Column("n_subjects", "Int64", "", "structures that were to be perturbed", nullable=False),
+        Column("n_complete", "Int64", "", "subjects with the feature in every state: those that count", nullable=False),
+        Column("n_dropped", "Int64", "", "the other subjects", nullable=False),
+        Column("n_states", "Int64", "", "states of each subject", nullable=False),
+        *(
+            Column(f"{name}{end}", "float64", "", f"{meaning}{what}")
+            for name, meaning in (
+                ("icc_1_1", "ICC(1,1), one-way random: every difference between states is error"),
+                ("icc_a_1", "ICC(A,1), two-way, absolute agreement"),
+                ("icc_c_1", "ICC(C,1), two-way, consistency: blind to a shift that all subjects share"),
+            )
+            for end, what in (("", ""), ("_low", "; lower bound, 95 %"), ("_high", "; upper bound, 95 %"))
+        ),
+        Column("cov_pct", "float64", "%", "median over the subjects of 100 sd / mean between states"),
+        Column("cov_q1_pct", "float64", "%", "its first quartile"),
+        Column("cov_q3_pct", "float64", "%", "its third quartile"),
+        Column("cov_status", "string", "", "of CoV and QCD: ok; some_undefined or undefined (values about zero); no_subject", nullable=False),
+        Column("n_cov", "Int64", "", "complete subjects in which CoV and QCD are defined", nullable=False),
+        Column("qcd", "float64", "", "median over the subjects of (Q3 - Q1) / (Q3 + Q1) between states"),
+        Column("qcd_q1", "float64", "", "its first quartile"),
+        Column("qcd_q3", "float64", "", "its third quartile"),
+        Column("label", "string", "", "robust, acceptable, poor or not_evaluable: lower bound of ICC(1,1), and CoV where it is defined in every subject", nullable=False),
+        Column("reason", "string", "", "what keeps it from a better label, or CoV from counting"),
+        VERSION,
+    ),
+)  # fmt: skip
 
 QC = Table(
     "qc",

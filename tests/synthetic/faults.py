@@ -21,6 +21,7 @@ _NETWORK = "made by the stage that runs TotalSegmentator: tests/segmentation/tes
 _PROGRAM = "made when the program of a network fails: tests/segmentation/test_totalsegmentator.py"
 _MODELS = "made by the stage that runs custom models: tests/segmentation/test_custom_stage.py"
 _FEATURES = "made by the stage that computes features: tests/radiomics/test_stage.py"
+_PERTURBED = "made by the stage that perturbs structures: tests/robustness/test_stage.py"
 _RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
 
 ELSEWHERE: dict[str, str] = {
@@ -47,6 +48,8 @@ ELSEWHERE: dict[str, str] = {
     "RAD_NOT_CALIBRATED": _FEATURES,
     "RAD_NO_SUV": _FEATURES,
     "RAD_FAILED": _FEATURES,
+    "ROB_EDGE": _PERTURBED,
+    "ROB_FAILED": _PERTURBED,
     "QC_PICTURE": "made by the stage that draws pictures: tests/qc/test_stage.py",
     "RES_TRANSIENT": _RUNNER,
     "RES_DATA": _RUNNER,
