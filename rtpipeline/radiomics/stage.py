@@ -18,14 +18,11 @@ from rtpipeline.execution.environment import available_cpus
 from rtpipeline.execution.work_items import ItemResult, run_items
 from rtpipeline.radiomics.images import Images, is_prepared
 from rtpipeline.radiomics.item import Features, Item, compute
-from rtpipeline.radiomics.profiles import Profile
-from rtpipeline.radiomics.selection import refusal
-from rtpipeline.structures.masks import StructureMask, StructureReader, read_structures
+from rtpipeline.radiomics.selection import refusal, unusable
+from rtpipeline.structures.masks import StructureReader, read_structures
 
 FEATURES_FILE = "radiomics.parquet"
 ENGINE, DISTRIBUTION = "pyradiomics", "pyradiomics-bhklab"
-OUTSIDE_LIMIT_PCT = 5.0
-"""Features of a part say little of the whole; below this a structure counts as cut by the last slice."""
 LOST = ("timeout", "out_of_memory", "failed")
 """Statuses that another attempt may change."""
 
@@ -151,25 +148,12 @@ class _Rows:
         if mask is None:
             return row | {"status": "no_mask", "reason": f"structure is {structure['status']} or not on the image"}
         row["voxels"] = mask.voxels
-        if refused := self._unusable(mask, image.profile):
+        if refused := unusable(mask, image.profile, self._config):
             return row | dict(zip(("status", "reason"), refused, strict=True))
         if mask.grid != image.geometry.voxel:
             return row | {"status": "geometry", "reason": "mask and image lie on different grids"}
         items[name] = Item(image.values, mask.mask_zyx, mask.offset_zyx, mask.grid, image.profile, image.intensity)
         return row
-
-    def _unusable(self, mask: StructureMask, profile: Profile) -> tuple[str, str] | None:
-        voxels, lost_pct = mask.voxels, mask.lost_pct
-        grid = mask.grid
-        spacing_xyz_mm = (grid.column_spacing_mm, grid.row_spacing_mm, grid.plane_spacing_mm or 0.0)
-        computed = max(voxels, profile.resampled_voxels(voxels, spacing_xyz_mm))
-        if lost_pct > OUTSIDE_LIMIT_PCT:
-            return "outside_image", f"{lost_pct:.1f} % of the volume outside the image; limit {OUTSIDE_LIMIT_PCT:g} %"
-        if voxels < self._config.min_voxels:
-            return "too_small", f"{voxels} voxels; need {self._config.min_voxels}"
-        if computed > self._config.max_voxels:
-            return "too_large", f"{computed} voxels once resampled; limit {self._config.max_voxels}"
-        return None
 
     def _outcome(self, result: ItemResult[Features]) -> dict[str, Any]:
         if result.value is None:

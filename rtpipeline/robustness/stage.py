@@ -21,7 +21,8 @@ from rtpipeline.execution.environment import available_cpus
 from rtpipeline.execution.work_items import ItemResult, run_items
 from rtpipeline.radiomics.frame import Frame
 from rtpipeline.radiomics.images import FeatureImage, Images, is_prepared
-from rtpipeline.radiomics.stage import DISTRIBUTION, ENGINE, LOST, OUTSIDE_LIMIT_PCT
+from rtpipeline.radiomics.selection import unusable
+from rtpipeline.radiomics.stage import DISTRIBUTION, ENGINE, LOST
 from rtpipeline.robustness.item import Item, StateFeatures, compute
 from rtpipeline.robustness.rows import is_selected, state_columns
 from rtpipeline.robustness.states import State, seed_of, states_of
@@ -187,13 +188,8 @@ class _Rows:
         mask = self._reader.mask(structure["structure_set_id"], structure["structure_id"])
         if mask is None:
             return None, ("no_mask", f"structure is {structure['status']} or not on the image")
-        if mask.lost_pct > OUTSIDE_LIMIT_PCT:
-            limit = f"limit {OUTSIDE_LIMIT_PCT:g} %"
-            return None, ("outside_image", f"{mask.lost_pct:.1f} % of the volume outside the image; {limit}")
-        if mask.voxels < self._limits.min_voxels:
-            return None, ("too_small", f"{mask.voxels} voxels; need {self._limits.min_voxels}")
-        if mask.voxels > self._limits.max_voxels:
-            return None, ("too_large", f"{mask.voxels} voxels; limit {self._limits.max_voxels}")
+        if refused := unusable(mask, image.profile, self._limits):
+            return None, refused
         if mask.grid != image.geometry.voxel:
             return None, ("geometry", "mask and image lie on different grids")
         if _touches(mask) and any(state.moves or state.reshapes for state in self._states):
