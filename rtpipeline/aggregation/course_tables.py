@@ -16,12 +16,11 @@ SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
     "dvh_curves": (("dvh", "dvh_curves.parquet"),),
     "radiomics": (("radiomics", "radiomics.parquet"),),
     "robustness": (("robustness", "robustness.parquet"),),
-    "robustness_summary": (),
     "qc": (("qc", "qc.parquet"),),
     "fractions": (("prepare_rt", "fractions.parquet"),),
     "tps_dvh": (("prepare_rt", "tps_dvh.parquet"),),
 }
-"""Table of the results to the stages and files that it is made of; none where no stage of a course writes it."""
+"""Table of the results to the stages and files that it is made of."""
 
 
 def parts_of(name: str, courses: Sequence[CollectedCourse], cohort: str) -> list[Part]:

@@ -27,7 +27,7 @@ from rtpipeline.aggregation.workbook import WORKBOOK, write_workbook
 from rtpipeline.config import Config, config_yaml, parse_config, without_folders
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.contracts.manifests import CohortManifest, StageRecord
-from rtpipeline.contracts.tables import COURSES, FINDINGS, PLANS, TABLES, data_dictionary
+from rtpipeline.contracts.tables import COURSES, FINDINGS, PLANS, ROBUSTNESS_SUMMARY, TABLES, data_dictionary
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import available_cpus
@@ -36,6 +36,7 @@ from rtpipeline.provenance.versions import StageUse, in_table_order, libraries, 
 from rtpipeline.qc.outputs import PAGE
 from rtpipeline.report.build import write_report
 from rtpipeline.report.tables import COURSE_PAGES
+from rtpipeline.robustness.summary import summarise
 from rtpipeline.stages import COURSE_STAGES, STAGES
 from rtpipeline.store.keys import library_version
 
@@ -55,6 +56,10 @@ def run(context: StageContext) -> StageOutcome:
     facts = {c.course_id: course_facts(c) for c in courses}
 
     _course_tables(context, courses, threads)
+    ROBUSTNESS_SUMMARY.write(
+        ROBUSTNESS_SUMMARY.frame(summarise(context.out / "robustness.parquet", config.radiomics_robustness)),
+        context.out / "robustness_summary.parquet",
+    )
     context.report(*_unreadable_facts(courses, facts))
     PLANS.write(
         PLANS.frame(r for c in courses for r in plan_rows(context.cohort, c, facts[c.course_id], plan.organize_key)),
