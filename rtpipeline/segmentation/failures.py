@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rtpipeline.execution.guarded import command_guarded
+
 Failure = Literal["memory", "shared_memory", "no_gpu", "timeout", "other"]
 
 NO_GPU_EXIT = 69
@@ -84,21 +86,24 @@ class Ended:
 
 
 def without_paths(text: str) -> str:
-    """The text with every absolute path cut to `...`, since folders may name people."""
-    return re.sub(r"(?<![\w.])(?:[A-Za-z]:\\|/)[^\s'\",:;()\]]+", "...", text)
+    """The text without absolute paths, since folders may name people: from the first one to the end of the last.
+
+    Names have spaces, commas and apostrophes, so that nobody can tell where a path ends and the next words begin.
+    """
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:\\|/)(?:.*[/\\])?[^\s'\",:;()\]]+", "...", text)
 
 
 def run_program(command: Sequence[str], environment: Mapping[str, str], timeout_s: float, output: Path) -> Ended:
-    """Run a program to its end, or end it and all it started when the time is up.
+    """Run a program to its end, or end it and all it started when the time is up, or when this process is killed.
 
     Parameters
     ----------
     output: file that receives stdout and stderr; a file, so that orphaned workers cannot keep a pipe open.
     """
     with output.open("wb") as sink:
-        # a group of its own, so that its workers are reached too; the stage's runner kills what outlives the stage
+        # a group of its own, so that its workers are reached too; guarded, since it then does not get our signals
         process = subprocess.Popen(
-            list(command),
+            command_guarded(list(command)),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=sink,

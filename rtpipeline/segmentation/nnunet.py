@@ -94,6 +94,7 @@ def _run(job: Job, device: Device, scratch: Path, timeout_s: float, program: tup
     scratch.mkdir(parents=True, exist_ok=True)
     # nnU-Net takes the number of its threads from this variable, else 8
     environment = {**process_environment(job.threads), "nnUNet_def_n_proc": str(job.threads)}
+    environment["TMPDIR"] = str(scratch.resolve())  # its copies of the image must not outlive it when it is ended
     if device.gpu is not None:
         environment |= one_gpu(device.gpu)
     return run_program([*program, job.to_json()], environment, timeout_s, scratch / "output.txt")

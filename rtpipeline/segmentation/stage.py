@@ -83,8 +83,6 @@ def run(context: StageContext) -> StageOutcome:
     device = choose_device(section.device, gpus())
     if device is None:
         return _not_run(context, "SEG_NO_GPU", f"{len(gpus())} GPUs", None)
-    if device.is_fallback:
-        context.report(finding("SEG_CPU", "segmentation", "no GPU"))
     work = _Run(context, prepared, course.demo, device, *_earlier(context, prepared))
     for item in _items(context, images):
         work.endings[item.name] = _one(work, item)
@@ -148,9 +146,11 @@ def _one(work: _Run, item: Item) -> Ending:
     label_map = work.earlier.get((item.image.image_id, item.task.name))
     if label_map is not None and label_map.weights == weights.named:
         context.report(*(f for f in work.earlier_findings if f.object == item.name and f.code != "SEG_EMPTY"))
+        _tell_fallback(work, label_map.device)
     else:
         segmented = _segment(work, item, weights)
         context.report(*segmented.findings)
+        _tell_fallback(work, segmented.device)
         if segmented.values is None:
             return "not_run" if segmented.failure == "no_gpu" else "failed"
         label_map = _label_map(item, weights, segmented, segmented.values, work.prepared)
@@ -165,6 +165,13 @@ def _one(work: _Run, item: Item) -> Ending:
     work.weights |= weights.named
     context.report(*_absent(label_map, item))
     return "done"
+
+
+def _tell_fallback(work: _Run, device: str) -> None:
+    """Once for the course, when a network has run on the CPU for want of a GPU."""
+    told = any(f.code == "SEG_CPU" for f in work.context.findings)
+    if work.device.is_fallback and device == "cpu" and not told:
+        work.context.report(finding("SEG_CPU", "segmentation", "no GPU"))
 
 
 def _refusal(work: _Run, item: Item, weights: Weights) -> Finding | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -50,7 +52,15 @@ def test_the_reason_is_the_last_line_that_says_something() -> None:
 
 
 def test_paths_are_cut_and_fractions_are_not() -> None:
-    assert without_paths("read /data/a b, 3/4 of C:\\x\\y (/tmp/z)") == "read ... b, 3/4 of ... (...)"
+    assert without_paths("3/4 of C:\\x\\y (label 7)") == "3/4 of ... (label 7)"
+    assert without_paths("cannot copy '/a/b' to '/c/d': disk full") == "cannot copy '...': disk full"
+
+
+@pytest.mark.parametrize("folder", ["Anna Maria Mueller", "Mueller, Anna", "O'Hara", "Mueller (Anna)", "Mueller:Anna"])
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_no_part_of_a_folder_with_a_name_is_left(folder: str, quote: str) -> None:
+    text = without_paths(f"No such file: {quote}/data/{folder}/ct.nii.gz{quote}")
+    assert text == f"No such file: {quote}...{quote}"
 
 
 def test_output_of_both_streams_is_kept(tmp_path: Path) -> None:
@@ -70,10 +80,36 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path, then: str) -> None:
     assert ended.timed_out == ("sleep" in then)
     assert time.monotonic() - started < 20
     child = int(ended.output.split()[0])
-    deadline = time.monotonic() + 5
-    while _runs(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _runs(child)
+    assert _comes_true(lambda: not _runs(child))
+
+
+STAGE = """
+import os, sys
+from pathlib import Path
+from rtpipeline.segmentation.failures import run_program
+run_program([sys.executable, "-c", {program!r}], os.environ, 60.0, Path({output!r}))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_a_program_and_its_workers_end_with_a_stage_that_is_killed(tmp_path: Path, signum: signal.Signals) -> None:
+    """Also without a runner that looks for what a stage has left, and with workers that live in another process."""
+    output = tmp_path / "output"
+    program = "import os; print(os.getpid(), flush=True); " + STARTS_A_CHILD.format(then="time.sleep(60)")
+    stage = subprocess.Popen([sys.executable, "-c", STAGE.format(program=program, output=str(output))])
+    assert _comes_true(lambda: output.is_file() and output.read_text().count("\n") == 2)
+    started = [int(pid) for pid in output.read_text().split()]
+    assert all(map(_runs, started))
+    stage.send_signal(signum)
+    assert stage.wait(10) == -signum
+    assert _comes_true(lambda: not any(map(_runs, started)))
+
+
+@pytest.mark.parametrize("code", [0, 7, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGTERM])
+def test_the_guard_ends_as_the_program_does(tmp_path: Path, code: int) -> None:
+    then = f"sys.exit({code})" if code >= 0 else f"os.kill(os.getpid(), {-code})"
+    ended = run_program([sys.executable, "-c", f"import os, sys; {then}"], os.environ, 30, tmp_path / "output")
+    assert (ended.code, ended.timed_out) == (code, False)
 
 
 def test_a_program_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +119,13 @@ def test_a_program_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatc
     )
     ended = run_program([sys.executable, "-c", program], os.environ, 2.0, tmp_path / "output")
     assert (ended.code, ended.failure) == (-signal.SIGKILL, "timeout")
+
+
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
 
 
 def _runs(pid: int) -> bool:

@@ -119,6 +119,19 @@ def test_a_program_that_takes_too_long_is_ended(bench: Bench) -> None:
     assert time.monotonic() - started < 30
 
 
+KEEPS_A_COPY = """
+import pathlib, tempfile, time
+with tempfile.TemporaryDirectory() as folder:
+    (pathlib.Path(folder) / "image.nii.gz").write_text("")
+    time.sleep(60)
+"""
+
+
+def test_copies_of_the_image_lie_where_they_are_removed_when_the_program_is_ended(bench: Bench) -> None:
+    assert bench.fails(KEEPS_A_COPY, timeout_s=3.0).kind == "timeout"
+    assert len(list((bench.folder / "scratch").glob("*/image.nii.gz"))) == 1
+
+
 ONLY_OFF_DEVICE = WRITE.format(change="if job['on_device']: sys.exit('CUDA out of memory')")
 
 

@@ -271,6 +271,24 @@ def test_the_cpu_is_used_with_a_finding_or_because_it_is_configured(
     assert "SEG_CPU" not in dict(codes(chosen))
 
 
+def test_nothing_is_said_of_the_cpu_where_no_network_ran(
+    hospital_course: Course, no_weights: Path, network: Network, tmp_path: Path
+) -> None:
+    record = segment_in(hospital_course, tmp_path / "out", config())
+    assert (record.status, codes(record), network.jobs) == ("not_run", [("SEG_WEIGHTS_MISSING", "W")], [])
+
+
+def test_a_label_map_that_is_kept_was_made_on_the_cpu_all_the_same(
+    course: Course, network: Network, tmp_path: Path
+) -> None:
+    network.values["body"] = lost("RES_TIMEOUT", "timeout")
+    both = config(extra_models=["body"])
+    first = segment_in(course, tmp_path / "out", both)
+    network.values["body"] = "any"
+    second = segment_in(course, tmp_path / "out", both)
+    assert [codes(record).count(("SEG_CPU", "I")) for record in (first, second)] == [1, 1]
+
+
 def test_a_gpu_that_is_not_there_is_never_replaced_in_silence(course: Course, network: Network, tmp_path: Path) -> None:
     for device in ("gpu", "gpu:1"):
         record = segment_in(course, tmp_path / device.replace(":", ""), config(device=device))
