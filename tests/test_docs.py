@@ -1,0 +1,51 @@
+"""The examples of the pages in docs/ are read by what they are examples for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from rtpipeline.nomenclature.mapping import load_mapping
+from rtpipeline.segmentation.custom_model import ModelDeclaration
+from rtpipeline.structures.custom_structures import load_custom_structures
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def example(page: str, first: str) -> str:
+    """The indented block of a page that begins with a line."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    start = lines.index(f"    {first}")
+    block = []
+    for line in lines[start:]:
+        if line and not line.startswith("    "):
+            break
+        block.append(line.removeprefix("    "))
+    return "\n".join(block).strip() + "\n"
+
+
+def test_the_example_of_names_loads(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_text(example("structures.md", "structure_name,tg263,source"))
+    mapping = load_mapping(path)
+    assert mapping.get("Magen neu", "manual") == "Stomach"
+    assert not mapping.has("Magen neu", "custom")
+    assert mapping.get("Hilfsstruktur 1", "manual") is None
+    assert mapping.get("Boost LK", "manual") == "~Boost_LN"
+
+
+def test_the_example_of_derived_structures_loads_in_the_order_of_what_they_are_made_of(tmp_path):
+    path = tmp_path / "custom.yaml"
+    path.write_text(example("structures.md", "custom_structures:"))
+    definitions = {d.name: d for d in load_custom_structures(path)}
+    assert list(definitions).index("Rectum_inner") < list(definitions).index("Rectum_wall")
+    bladder = definitions["ITV_bladder"].grow
+    assert (bladder.superior_mm, bladder.anterior_mm, bladder.left_mm, bladder.inferior_mm) == (15, 10, 5, 5)
+    assert definitions["PTV_eval"].sources == ("PTV", "Lung_L", "Lung_R")
+
+
+def test_the_example_of_a_model_is_a_declaration():
+    model = ModelDeclaration.model_validate(yaml.safe_load(example("networks.md", "name: lung_gtv")))
+    assert model.labels == {1: "gtv"}
+    assert model.used_folds == (0,)
