@@ -25,6 +25,9 @@ WITH_RECORD = frozenset({ExitCode.DONE, ExitCode.DATA, ExitCode.FAULT})
 MACHINE_SIGNALS = frozenset({signal.SIGBUS, signal.SIGTERM, signal.SIGHUP})
 """Shared memory full, node shutting down: it may work next time. SIGKILL stands for memory that ran out."""
 
+RESERVE_S = 600.0
+"""At most so much of a stage's time is kept for writing its output."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -88,6 +91,15 @@ class GivenUp:
 def timeout_s(stage: Stage, config: Config) -> float:
     """Time limit of one attempt: the configuration's, else the table's."""
     return config.timeouts.stage_s.get(stage.name, stage.resources.timeout_s)
+
+
+def items_end_s(stage: Stage, config: Config, started_s: float) -> float:
+    """When the work items of a stage that began then must have ended, so that its own limit does not cost them all.
+
+    A tenth of the limit, at most RESERVE_S, is left for what follows the last item.
+    """
+    limit_s = timeout_s(stage, config)
+    return started_s + limit_s - min(0.1 * limit_s, RESERVE_S)
 
 
 def expected_mib(stage: Stage, rung: int) -> int:

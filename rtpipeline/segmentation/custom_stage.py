@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from rtpipeline.contracts.manifests import ImageRef
 from rtpipeline.contracts.tables import SEGMENTATION
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import gpus
+from rtpipeline.execution.ladder import items_end_s
 from rtpipeline.prepare.image_files import IMAGE, ImageGeometry, image_folder, load_geometry
 from rtpipeline.segmentation.body_regions import Region, as_json, class_volumes_cc, gate, measure_regions
 from rtpipeline.segmentation.custom_model import InvalidModelError
@@ -28,6 +30,7 @@ from rtpipeline.segmentation.model_folder import CustomModel, check_model, offer
 from rtpipeline.segmentation.nnunet import Prediction, PredictionError, predict
 from rtpipeline.segmentation.outputs import write_outputs
 from rtpipeline.segmentation.weights import subset_of
+from rtpipeline.stages import STAGES
 
 BODY_REGIONS = "body_regions.json"
 
@@ -49,6 +52,8 @@ class _Run:
     image: ImageRef
     geometry: ImageGeometry
     device: Device
+    ends_s: float
+    """when the last model must have ended, on the clock `time.monotonic`"""
     regions: dict[str, Region] | None
     """None: no label map to measure them from"""
     earlier: dict[str, LabelMap]
@@ -61,6 +66,7 @@ class _Run:
 
 def run(context: StageContext) -> StageOutcome:
     """Run every model that is declared, selected and fits the course."""
+    started_s = time.monotonic()
     section = context.config.custom_models
     if not section.enabled:
         return StageOutcome(status="disabled", reason="custom_models.enabled is false")
@@ -83,6 +89,7 @@ def run(context: StageContext) -> StageOutcome:
         image,
         load_geometry(image_folder(prepared, image.image_id)),
         device,
+        items_end_s(STAGES[context.stage], context.config, started_s),
         _regions(context, prepared, image.image_id),
         _earlier(context, prepared, image.image_id),
     )
@@ -170,7 +177,11 @@ def _one(work: _Run, model: CustomModel, *, demo: bool) -> str:
 
 
 def _failure(error: PredictionError, name: str, limit_s: float) -> Finding:
-    expected = f"at most {limit_s:g} s (timeouts.custom_model_s)" if error.kind == "timeout" else None
+    expected = (
+        f"at most {limit_s:g} s (timeouts.custom_model_s), within the stage's (timeouts.stage_s)"
+        if error.kind == "timeout"
+        else None
+    )
     code = FAILURES.get(error.kind, "SEG_FAILED")
     return finding(code, name, error.reason, expected=expected, severity="E", action=LOST)
 
@@ -215,7 +226,11 @@ def _predict(work: _Run, model: CustomModel) -> Prediction:
     context = work.context
     if work.device.is_fallback and "SEG_CPU" not in {f.code for f in context.findings}:
         context.report(finding("SEG_CPU", "custom models", "no GPU"))
-    with tempfile.TemporaryDirectory() as scratch:
+    own_s, left_s = context.config.timeouts.custom_model_s, work.ends_s - time.monotonic()
+    if left_s <= 0:
+        raise PredictionError("timeout", "not begun when the stage's time was up")
+    # in the output: what a stage that is killed leaves there is removed
+    with tempfile.TemporaryDirectory(dir=context.out) as scratch:
         return predict(
             model,
             image_folder(work.prepared, work.image.image_id) / IMAGE,
@@ -223,7 +238,7 @@ def _predict(work: _Run, model: CustomModel) -> Prediction:
             Path(scratch),
             device=work.device,
             threads=context.threads,
-            timeout_s=context.config.timeouts.custom_model_s,
+            timeout_s=min(own_s, left_s),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from rtpipeline.contracts.manifests import Course, ImageRef, StageRecord
 from rtpipeline.contracts.tables import SEGMENTATION
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import gpus, totalsegmentator_license
+from rtpipeline.execution.ladder import items_end_s
 from rtpipeline.prepare.image_files import IMAGE, image_folder, load_geometry
 from rtpipeline.segmentation import catalogue
 from rtpipeline.segmentation.catalogue import Task
@@ -26,6 +28,7 @@ from rtpipeline.segmentation.orientation_check import centres_xyz_mm, orientatio
 from rtpipeline.segmentation.outputs import write_outputs
 from rtpipeline.segmentation.totalsegmentator import Job, Segmented, segment
 from rtpipeline.segmentation.weights import Weights, configured_tasks, subset_of, weights_of
+from rtpipeline.stages import STAGES
 
 Ending = Literal["done", "not_run", "refused", "failed"]
 """of an item: a label map; what it needs is absent; its label map is wrong; it may work when tried again"""
@@ -61,6 +64,8 @@ class _Run:
     prepared: Path
     demo: bool
     device: Device
+    ends_s: float
+    """when the last network must have ended, on the clock `time.monotonic`"""
     earlier: dict[tuple[str, str], LabelMap]
     """what an earlier, partial output holds, by image and task"""
     earlier_findings: list[Finding]
@@ -71,6 +76,7 @@ class _Run:
 
 def run(context: StageContext) -> StageOutcome:
     """Segment every image that the configuration names, with `total` and the extra models."""
+    started_s = time.monotonic()
     section = context.config.segmentation
     if section.enabled is False:
         return StageOutcome(status="disabled", reason="segmentation.enabled is false")
@@ -83,7 +89,8 @@ def run(context: StageContext) -> StageOutcome:
     device = choose_device(section.device, gpus())
     if device is None:
         return _not_run(context, "SEG_NO_GPU", f"{len(gpus())} GPUs", None)
-    work = _Run(context, prepared, course.demo, device, *_earlier(context, prepared))
+    ends_s = items_end_s(STAGES[context.stage], context.config, started_s)
+    work = _Run(context, prepared, course.demo, device, ends_s, *_earlier(context, prepared))
     for item in _items(context, images):
         work.endings[item.name] = _one(work, item)
     if set(work.endings.values()) <= {"not_run"}:
@@ -207,6 +214,7 @@ def _segment(work: _Run, item: Item, weights: Weights) -> Segmented:
         subset=item.subset,
         threads=context.threads,
         timeout_s=context.config.timeouts.totalsegmentator_s,
+        ends_s=work.ends_s,
         split=section.force_split,
         processes_in=max(section.nr_threads_resample or 1, section.num_proc_preprocessing or 1),
         processes_out=max(section.nr_threads_save or 1, section.num_proc_export or 1),

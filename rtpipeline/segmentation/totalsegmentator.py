@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +38,8 @@ class Job:
     """What one run is asked for.
 
     name: of the item, for findings (`ct-01 total`). image: NIfTI on `grid`. subset: structures to keep; empty for all.
-    may_use_cpu: where torch does not see the device's GPU. weights: folder of the networks.
+    may_use_cpu: where torch does not see the device's GPU. weights: folder of the networks. timeout_s: limit of each
+    attempt. ends_s: on the clock `time.monotonic`, when the stage leaves no more time.
     """
 
     name: str
@@ -49,10 +52,16 @@ class Job:
     subset: tuple[str, ...] = ()
     threads: int = 1
     timeout_s: float = 3600.0
+    ends_s: float = math.inf
     split: bool = False
     processes_in: int = 1
     processes_out: int = 1
     license_number: str | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """Limit of an attempt that begins now; 0 when there is no time left."""
+        return max(0.0, min(self.timeout_s, self.ends_s - time.monotonic()))
 
     @property
     def is_one_process(self) -> bool:
@@ -95,8 +104,9 @@ def segment(job: Job, scratch: Path, program: Sequence[str] = PROGRAM) -> Segmen
         log.info("%s: too short for force_split, not split", job.name)
         job = replace(job, split=False)
     while True:
+        limit_s = job.limit_s
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            ended = _attempt(job, Path(folder), program)
+            ended = _attempt(job, Path(folder), program, limit_s) if limit_s else Ended(0, "", timed_out=True)
             if ended.failure is None:
                 try:
                     values = read_on_grid(Path(folder) / "labels.nii.gz", job.grid)
@@ -107,7 +117,7 @@ def segment(job: Job, scratch: Path, program: Sequence[str] = PROGRAM) -> Segmen
         log.warning("%s: %s (%s)", job.name, ended.failure, ended.reason)
         smaller = _again(job, ended, findings)
         if smaller is None:
-            findings.append(_final_finding(job, ended))
+            findings.append(_final_finding(job, ended, limit_s))
             return Segmented(None, job.device.name, ended.failure, findings)
         job = smaller
 
@@ -130,15 +140,14 @@ def _again(job: Job, ended: Ended, findings: list[Finding]) -> Job | None:
     return None
 
 
-def _final_finding(job: Job, ended: Ended) -> Finding:
+def _final_finding(job: Job, ended: Ended, limit_s: float) -> Finding:
     match ended.failure:
         case "timeout":
-            return finding(
-                "RES_TIMEOUT",
-                job.name,
-                f"not done after {job.timeout_s:g} s",
-                expected=f"at most {job.timeout_s:g} s (timeouts.totalsegmentator_s)",
-            )
+            if limit_s < job.timeout_s:
+                expected = "an end within the stage's time (timeouts.stage_s)"
+                return finding("RES_TIMEOUT", job.name, "not done when the stage's time was up", expected=expected)
+            expected = f"at most {job.timeout_s:g} s (timeouts.totalsegmentator_s)"
+            return finding("RES_TIMEOUT", job.name, f"not done after {job.timeout_s:g} s", expected=expected)
         case "no_gpu":
             return finding("SEG_NO_GPU", job.name, ended.reason)
         case "shared_memory":
@@ -146,7 +155,7 @@ def _final_finding(job: Job, ended: Ended) -> Finding:
     return finding("SEG_FAILED", job.name, ended.reason)
 
 
-def _attempt(job: Job, folder: Path, program: Sequence[str]) -> Ended:
+def _attempt(job: Job, folder: Path, program: Sequence[str], limit_s: float) -> Ended:
     """Run the command once in an empty folder; labels.nii.gz is there when it has ended well."""
     home = folder / "home"
     home.mkdir()
@@ -161,7 +170,7 @@ def _attempt(job: Job, folder: Path, program: Sequence[str]) -> Ended:
         environment["TMPDIR"] = str(folder)
     if job.device.gpu is not None:
         environment |= one_gpu(job.device.gpu)
-    ended = run_program([*program, *_arguments(job, folder)], environment, job.timeout_s, folder / "output")
+    ended = run_program([*program, *_arguments(job, folder)], environment, limit_s, folder / "output")
     if ended.code == 0 and not ended.timed_out and not (folder / "labels.nii.gz").is_file():
         return replace(ended, code=1, output=f"{ended.output}\nended without writing a label map")
     return ended

@@ -8,7 +8,16 @@ import pytest
 
 from rtpipeline.config import parse_config
 from rtpipeline.contracts.findings import catalogue
-from rtpipeline.execution.ladder import FINDING_CODES, Again, Ending, GivenUp, after, expected_mib, timeout_s
+from rtpipeline.execution.ladder import (
+    FINDING_CODES,
+    Again,
+    Ending,
+    GivenUp,
+    after,
+    expected_mib,
+    items_end_s,
+    timeout_s,
+)
 from rtpipeline.stages import STAGES, Resources, Retry, Stage
 
 STAGE = Stage(
@@ -75,6 +84,12 @@ def test_the_ladder_doubles_beyond_its_top():
 def test_the_configuration_sets_a_time_limit():
     assert timeout_s(STAGES["dvh"], parse_config({})) == STAGES["dvh"].resources.timeout_s
     assert timeout_s(STAGES["dvh"], parse_config({"timeouts": {"stage_s": {"dvh": 5}}})) == 5.0
+
+
+def test_items_end_before_their_stage():
+    stage = STAGES["segmentation"]
+    assert items_end_s(stage, parse_config({}), 50.0) == 50.0 + timeout_s(stage, parse_config({})) - 600.0
+    assert items_end_s(stage, parse_config({"timeouts": {"stage_s": {"segmentation": 100}}}), 50.0) == 140.0
 
 
 def test_every_cause_has_a_finding():

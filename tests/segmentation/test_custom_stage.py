@@ -184,8 +184,14 @@ class Networks:
     values: dict[str, Callable[[NDArray[np.uint8]], None]] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
     devices: list[str | None] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    limits_s: list[float] = field(default_factory=list)
 
-    def __call__(self, model: Any, image: Path, grid: Any, scratch: Path, *, device: Any, **_: Any) -> Prediction:
+    def __call__(
+        self, model: Any, image: Path, grid: Any, scratch: Path, *, device: Any, timeout_s: float, **_: Any
+    ) -> Prediction:
+        self.folders.append(scratch)
+        self.limits_s.append(timeout_s)
         self.ran.append(model.name)
         self.devices.append(device.gpu)
         if model.name in self.failing and not (self.failing[model.name] == "no_gpu" and device.gpu is None):
@@ -262,6 +268,37 @@ def test_a_model_that_is_not_what_was_declared_is_lost_alone(
     assert (code, severity) == ("MODEL_INVALID", "E")
     assert said in record.findings[0]["measured"] and str(tmp_path) not in json.dumps(record.findings)
     assert set(rows(tmp_path / "out")["model"]) == {"good"}
+
+
+def limited(root: Path, stage_s: float) -> Config:
+    return parse_config(
+        {
+            "custom_models": {"root": str(root)},
+            "segmentation": {"device": "cpu"},
+            "timeouts": {"custom_model_s": 60.0, "stage_s": {"custom_models": stage_s}},
+        }
+    )
+
+
+def test_models_end_before_their_stage_has_to(hospital: Course, networks: Networks, tmp_path: Path) -> None:
+    """Killed at its limit the stage would lose every model, and again at the next attempt."""
+    two_models(tmp_path / "models")
+    assert hospital.run(tmp_path / "long", limited(tmp_path / "models", 1000.0)).status == "done"
+    hospital.run(tmp_path / "short", limited(tmp_path / "models", 50.0))
+    assert networks.limits_s[:2] == [60.0, 60.0] and all(0 < s <= 45.0 for s in networks.limits_s[2:])
+    networks.ran.clear()
+    record = hospital.run(tmp_path / "none", limited(tmp_path / "models", 1e-6))
+    assert (record.status, networks.ran) == ("partial", [])
+    assert [code for code, _, _ in codes(record)] == ["RES_TIMEOUT", "RES_TIMEOUT"]
+
+
+def test_what_a_killed_model_leaves_lies_in_the_output_which_is_swept(
+    hospital: Course, networks: Networks, tmp_path: Path
+) -> None:
+    two_models(tmp_path / "models")
+    hospital.run(tmp_path / "out", config(tmp_path / "models"))
+    assert networks.folders and all(folder.is_relative_to(tmp_path) for folder in networks.folders)
+    assert not any(folder.exists() for folder in networks.folders)
 
 
 DYING = """

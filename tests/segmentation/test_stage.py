@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,18 @@ def test_settings_reach_the_program(course: Course, network: Network, tmp_path: 
     (job,) = network.jobs
     assert (job.split, job.processes_in, job.processes_out, job.threads) == (True, 2, 3, 5)
     assert job.timeout_s == 3600
+
+
+def test_the_stages_own_limit_leaves_time_to_keep_what_is_done(
+    course: Course, network: Network, tmp_path: Path
+) -> None:
+    """Killed at its limit it would lose every label map, and again at the next attempt."""
+    limits = {"stage_s": {"segmentation": 1000.0}}
+    before = time.monotonic()
+    segment_in(
+        course, tmp_path / "out", parse_config({"segmentation": {**FASTEST, "device": "cpu"}, "timeouts": limits})
+    )
+    assert before + 900 <= network.jobs[0].ends_s <= time.monotonic() + 900
 
 
 def test_a_switched_off_stage_and_a_course_without_an_image_say_so(

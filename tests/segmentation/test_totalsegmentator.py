@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,15 @@ def test_a_run_beyond_its_time_is_ended(bench: Bench) -> None:
     assert (found.values, found.failure) == (None, "timeout")
     (only,) = found.findings
     assert only.code == "RES_TIMEOUT" and only.measured == "not done after 1 s"
+
+
+@pytest.mark.parametrize(("left_s", "begun"), [(2.0, True), (0.0, False), (-5.0, False)])
+def test_a_run_ends_before_its_stage_has_to(bench: Bench, left_s: float, begun: bool) -> None:
+    found = bench.run("time.sleep(60)", ends_s=time.monotonic() + left_s)
+    assert (found.values, found.failure, bench.log.exists()) == (None, "timeout", begun)
+    (only,) = found.findings
+    assert (only.code, only.measured) == ("RES_TIMEOUT", "not done when the stage's time was up")
+    assert "timeouts.stage_s" in only.expected
 
 
 def test_a_failure_names_its_reason_without_folders(bench: Bench) -> None:
