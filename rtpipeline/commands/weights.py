@@ -39,12 +39,14 @@ def handle(args: argparse.Namespace) -> int:
     from rtpipeline.segmentation import catalogue
     from rtpipeline.segmentation.fetch import fetch, status_of
 
+    if args.record and args.action != "verify":
+        raise UsageError(f"--record belongs to verify: rtpipeline weights verify --record; not to {args.action}")
     if not catalogue.is_installed():
         raise UsageError("TotalSegmentator is not installed: pip install 'rtpipeline[segmentation]'")
     tasks = [_task(name, args) for name in args.task or ["total"]]
     if args.action == "fetch":
         fetch(tasks)
-    found = [status for task in tasks for status in status_of(task, record=args.record and args.action == "verify")]
+    found = [status for task in tasks for status in status_of(task, record=args.record)]
     if args.json:
         options.write_json({"networks": [status.as_json() for status in found]})
     else:

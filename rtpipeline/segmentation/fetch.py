@@ -49,7 +49,8 @@ class NetworkStatus:
 
     def line(self) -> str:
         """For a terminal."""
-        faults = [fault.removeprefix(f"{self.network.path}/") for fault in self.weights.damaged or self.weights.missing]
+        named = [*(f"{name} is missing" for name in self.weights.missing), *self.weights.damaged]
+        faults = [fault.removeprefix(f"{self.network.path}/") for fault in named]
         return "  ".join(
             [f"{self.state:7}", f"{self.task} ({self.mode})", self.network.path, "; ".join(faults)]
         ).rstrip()

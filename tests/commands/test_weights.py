@@ -45,3 +45,11 @@ def test_recorded_hashes_hold_the_files_to_what_they_were(root: Path, capsys: py
 def test_a_slip_in_a_task_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "list", "--task", "totl"]) == 2
     assert "did you mean total?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["list", "fetch"])
+def test_an_option_that_would_do_nothing_is_refused(
+    action: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", action, "--fastest", "--record"]) == 2
+    assert "weights verify --record" in capsys.readouterr().err

@@ -114,6 +114,14 @@ def test_recording_does_not_make_a_changed_file_right(root: Path) -> None:
     assert status.state == "damaged"
 
 
+def test_the_line_of_a_network_tells_what_is_missing_from_what_is_damaged(root: Path) -> None:
+    folder = make_network(root, COARSE)
+    (folder / "plans.json").write_text("no JSON")
+    (folder / "dataset.json").unlink()
+    (status,) = status_of(FASTEST)
+    assert status.line().split("  ")[-1] == "dataset.json is missing; plans.json is no valid JSON"
+
+
 def test_the_key_changes_when_a_network_arrives(root: Path) -> None:
     before = weights_in_use(CONFIG)
     make_network(root, COARSE)
