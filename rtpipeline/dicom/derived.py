@@ -71,6 +71,11 @@ class Made:
         return plain_text(text)[: MAX_TEXT - len(mark)] + mark
 
 
+def one_text(text: str) -> str:
+    """A name as one value of LO: a backslash would make it two, control characters are not allowed (PS3.5 6.2)."""
+    return "".join(c for c in text.replace("\\", "/") if c.isprintable()).strip()[:MAX_TEXT]
+
+
 def content_uid(kind: str, parts: Iterable[str | bytes]) -> str:
     """A UID made of what an object holds: the same content gives the same UID, other content another one."""
     digest = hashlib.sha256()

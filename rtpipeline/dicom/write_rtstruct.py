@@ -16,7 +16,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
 from rtpipeline.dicom.deidentify import MAX_TEXT
-from rtpipeline.dicom.derived import Made, Rgb, add_header, content_uid, instances, reference_to, save
+from rtpipeline.dicom.derived import Made, Rgb, add_header, content_uid, instances, one_text, reference_to, save
 
 DECIMAL_PLACES = 4
 """Of coordinates in mm: 1e-4 mm is a thousandth of what could move a border over a voxel's centre, and a coordinate of
@@ -120,7 +120,7 @@ def _roi(structure: OutlinedStructure, first: Dataset, made: Made) -> Dataset:
     item = Dataset()
     item.ROINumber = structure.number
     item.ReferencedFrameOfReferenceUID = first.FrameOfReferenceUID
-    item.ROIName = structure.name[:MAX_TEXT]
+    item.ROIName = one_text(structure.name)
     item.ROIGenerationAlgorithm = "AUTOMATIC"
     item.ROIGenerationDescription = made.algorithm_name
     return item

@@ -15,7 +15,6 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, SegmentationStorage
 
 from rtpipeline import __version__
-from rtpipeline.dicom.deidentify import MAX_TEXT
 from rtpipeline.dicom.derived import (
     NO_DATE,
     NO_TIME,
@@ -25,6 +24,7 @@ from rtpipeline.dicom.derived import (
     add_header,
     content_uid,
     instances,
+    one_text,
     save,
 )
 from rtpipeline.geometry.grid import Grid
@@ -169,7 +169,7 @@ def _described(number: int, segment: Segment, made: Made) -> Any:
 
     described = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:MAX_TEXT],
+        segment_label=one_text(segment.name),
         segmented_property_category=_coded(segment.category),
         segmented_property_type=_coded(segment.kind),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,

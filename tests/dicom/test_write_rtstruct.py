@@ -168,6 +168,16 @@ def test_what_phantom_networks_made_says_so(tmp_path: Path) -> None:
     assert ds.StructureSetLabel == "a label of many"
 
 
+def test_any_name_is_one_value(tmp_path: Path) -> None:
+    grid = grid_of((9, 17, 21), "HFS")
+    outlines = mask_outlines(blobs(grid, (2,)) == 2, grid)
+    names = ["a\\b", "Bläschen\t1", "x" * 70]
+    structures = [OutlinedStructure(n, name, outlines, (1, 2, 3)) for n, name in enumerate(names, start=1)]
+    write_rtstruct(tmp_path / "rt.dcm", structures, template_of(grid), made=MADE, label="total")
+    written = pydicom.dcmread(tmp_path / "rt.dcm").StructureSetROISequence
+    assert [item.ROIName for item in written] == ["a/b", "Bläschen1", "x" * 64]
+
+
 def test_numbers_are_unique_and_there_is_a_structure(tmp_path: Path) -> None:
     grid = grid_of((5, 9, 9))
     structures = outlined(blobs(grid, (2, 5, 7)), grid)

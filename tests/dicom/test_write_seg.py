@@ -157,6 +157,13 @@ def test_nothing_of_the_patient_and_no_day_is_in_it(tmp_path: Path) -> None:
     assert dates == {"ContentDate": "19000101", "ContentTime": "000000"}
 
 
+@pytest.mark.parametrize(("name", "written"), [("a\\b", "a/b"), ("Bläschen\t1", "Bläschen1"), ("x" * 70, "x" * 64)])
+def test_any_name_is_one_value(name: str, written: str, tmp_path: Path) -> None:
+    grid = grid_of((9, 17, 21), "HFS")
+    write_seg(tmp_path / "seg.dcm", blobs(grid, (2,)), grid, [segment(2, name)], template_of(grid), made=MADE)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence[0].SegmentLabel == written
+
+
 def test_a_segment_that_was_not_found_is_refused(tmp_path: Path) -> None:
     grid = grid_of((4, 9, 9))
     with pytest.raises(ValueError, match=r"segments without voxels: structure_9"):
