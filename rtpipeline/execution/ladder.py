@@ -8,7 +8,7 @@ from typing import Literal
 
 from rtpipeline.config import Config
 from rtpipeline.errors import ExitCode
-from rtpipeline.stages import Stage
+from rtpipeline.stages import STAGES, Stage
 
 Cause = Literal["memory", "transient", "timeout", "fault"]
 
@@ -93,12 +93,12 @@ def timeout_s(stage: Stage, config: Config) -> float:
     return config.timeouts.stage_s.get(stage.name, stage.resources.timeout_s)
 
 
-def items_end_s(stage: Stage, config: Config, started_s: float) -> float:
+def items_end_s(stage: str, config: Config, started_s: float) -> float:
     """When the work items of a stage that began then must have ended, so that its own limit does not cost them all.
 
     A tenth of the limit, at most RESERVE_S, is left for what follows the last item.
     """
-    limit_s = timeout_s(stage, config)
+    limit_s = timeout_s(STAGES[stage], config)
     return started_s + limit_s - min(0.1 * limit_s, RESERVE_S)
 
 

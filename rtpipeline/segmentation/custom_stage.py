@@ -30,7 +30,6 @@ from rtpipeline.segmentation.model_folder import CustomModel, check_model, offer
 from rtpipeline.segmentation.nnunet import Prediction, PredictionError, predict
 from rtpipeline.segmentation.outputs import write_outputs
 from rtpipeline.segmentation.weights import subset_of
-from rtpipeline.stages import STAGES
 
 BODY_REGIONS = "body_regions.json"
 
@@ -89,7 +88,7 @@ def run(context: StageContext) -> StageOutcome:
         image,
         load_geometry(image_folder(prepared, image.image_id)),
         device,
-        items_end_s(STAGES[context.stage], context.config, started_s),
+        items_end_s(context.stage, context.config, started_s),
         _regions(context, prepared, image.image_id),
         _earlier(context, prepared, image.image_id),
     )

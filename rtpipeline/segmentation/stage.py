@@ -28,7 +28,6 @@ from rtpipeline.segmentation.orientation_check import centres_xyz_mm, orientatio
 from rtpipeline.segmentation.outputs import write_outputs
 from rtpipeline.segmentation.totalsegmentator import Job, Segmented, segment
 from rtpipeline.segmentation.weights import Weights, configured_tasks, subset_of, weights_of
-from rtpipeline.stages import STAGES
 
 Ending = Literal["done", "not_run", "refused", "failed"]
 """of an item: a label map; what it needs is absent; its label map is wrong; it may work when tried again"""
@@ -89,7 +88,7 @@ def run(context: StageContext) -> StageOutcome:
     device = choose_device(section.device, gpus())
     if device is None:
         return _not_run(context, "SEG_NO_GPU", f"{len(gpus())} GPUs", None)
-    ends_s = items_end_s(STAGES[context.stage], context.config, started_s)
+    ends_s = items_end_s(context.stage, context.config, started_s)
     work = _Run(context, prepared, course.demo, device, ends_s, *_earlier(context, prepared))
     for item in _items(context, images):
         work.endings[item.name] = _one(work, item)

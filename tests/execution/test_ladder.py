@@ -88,8 +88,8 @@ def test_the_configuration_sets_a_time_limit():
 
 def test_items_end_before_their_stage():
     stage = STAGES["segmentation"]
-    assert items_end_s(stage, parse_config({}), 50.0) == 50.0 + timeout_s(stage, parse_config({})) - 600.0
-    assert items_end_s(stage, parse_config({"timeouts": {"stage_s": {"segmentation": 100}}}), 50.0) == 140.0
+    assert items_end_s(stage.name, parse_config({}), 50.0) == 50.0 + timeout_s(stage, parse_config({})) - 600.0
+    assert items_end_s(stage.name, parse_config({"timeouts": {"stage_s": {"segmentation": 100}}}), 50.0) == 140.0
 
 
 def test_every_cause_has_a_finding():
