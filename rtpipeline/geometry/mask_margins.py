@@ -31,7 +31,8 @@ LATTICE_SHARE = 1.0 / 3.0
 a margin of whole voxels; on curved surfaces 0 falls short and a half goes too far."""
 
 BLOCK_VOXELS = 4_000_000
-"""Voxels that one Fourier transform takes at most, unless the margin itself needs more planes."""
+"""Voxels that one Fourier transform takes at most, unless the margin itself needs more planes: a slab is at least as
+deep as its margins above and below together, or most of the work would be on those."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,9 @@ def _minkowski(mask: Mask, ball: Mask) -> Mask:
     """
     hz, hy, hx = (n // 2 for n in ball.shape)
     plane = [fft.next_fast_len(n + 2 * h, real=True) for n, h in zip(mask.shape[1:], (hy, hx), strict=True)]
-    step = max(1, BLOCK_VOXELS // (plane[0] * plane[1]) - 2 * hz)
-    depth = fft.next_fast_len(min(step, mask.shape[0]) + 4 * hz, real=True)
+    step = max(1, 2 * hz, BLOCK_VOXELS // (plane[0] * plane[1]) - 2 * hz)
+    # what wraps round falls on the margins of the slab, which are not read
+    depth = fft.next_fast_len(min(step, mask.shape[0]) + 2 * hz, real=True)
     shape = (depth, *plane)
     spectrum = fft.rfftn(ball.astype(np.float64), shape)
     out = np.zeros_like(mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,14 @@ def load_mapping(path: Path) -> NameMapping:
     """
     where = f"structure_names {path.name}"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} cannot be read as UTF-8 text: {type(error).__name__}.") from None
-    header = lines[0] if lines else ""
-    reader = csv.DictReader(lines, delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
+    header = text.partition("\n")[0]
+    # not splitlines, which also breaks a name at signs that end no line of a table
+    reader = csv.DictReader(
+        io.StringIO(text), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True
+    )
     reader.fieldnames = _columns(reader.fieldnames, where)
     names: dict[tuple[str, str], str | None] = {}
     try:
@@ -58,6 +62,10 @@ def load_mapping(path: Path) -> NameMapping:
             line = f"{where} line {reader.line_num}"
             if None in values:
                 raise ConfigError(f"{line}: more values than columns; put text with separators into double quotes.")
+            if values["tg263"] is None:
+                raise ConfigError(
+                    f"{line}: no value for tg263; a separator with nothing behind it says that it has none."
+                )
             place, said = _row({k: canonical(v or "") for k, v in values.items()}, line)
             if names.setdefault(place, said) != said:
                 here, above = said or "nothing", names[place] or "nothing"

@@ -42,11 +42,10 @@ ROUNDING_MM = 1e-6
 @dataclass(frozen=True)
 class Landmark:
     """A level: the top or bottom of whichever of `names` are there, or the end of the image when some of `names` are
-    there and none of `without`, so that the image ends before the landmark. with_margin: the margin is added."""
+    there and none of `without`, so that the image ends before the landmark and no margin is added."""
 
     names: tuple[str, ...]
     edge: Edge
-    with_margin: bool = True
     without: tuple[str, ...] = ()
 
 
@@ -63,10 +62,11 @@ class BodyRegion:
 REGIONS: dict[RegionName, BodyRegion] = {
     "pelvis": BodyRegion(
         (
-            Landmark(("vertebrae_L1",), "top", with_margin=False),
+            Landmark(("vertebrae_L1",), "top"),
             Landmark(BELOW_L1, "image_end", without=THORACIC),
         ),
         (Landmark(FEMURS, "bottom"), Landmark(HIPS, "image_end", without=FEMURS)),
+        superior_margin_mm=0.0,
         inferior_margin_mm=100.0,
     ),
     "thorax": BodyRegion(
@@ -177,7 +177,7 @@ def _level(
         at_mm = max(spans[n][1] for n in found) if rule.edge == "top" else min(spans[n][0] for n in found)
         # of several, the one that lies farthest out
         name = next(n for n in found if at_mm in spans[n])
-        return Level(at_mm + (margin_mm if rule.with_margin else 0.0), f"{rule.edge} of {name}")
+        return Level(at_mm + margin_mm, f"{rule.edge} of {name}")
     wanted = list(dict.fromkeys(n for rule in rules if rule.edge != "image_end" for n in rule.names))
     raise LandmarkMissingError(f"no {which} landmark: none of {', '.join(wanted)} found")
 

@@ -33,6 +33,9 @@ OPERATION_SIGNS = {
 SIDES = ("left_mm", "right_mm", "posterior_mm", "anterior_mm", "superior_mm", "inferior_mm")
 UNIFORM = "uniform_mm"
 
+LARGEST_MARGIN_MM = 200.0
+"""More is a slip of the unit: it would reach through the patient, and its memory grows with the third power."""
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -122,7 +125,7 @@ def _expression(entry: Mapping[str, Any], where: str) -> Expression:
         except ExpressionError as error:
             raise ConfigError(f"{where}: expression {error}.") from None
     operation, sources = entry.get("operation", "union"), entry.get("source_structures")
-    if operation not in OPERATION_SIGNS:
+    if not isinstance(operation, str) or operation not in OPERATION_SIGNS:
         raise ConfigError(f"{where}: operation is {operation!r}; one of {', '.join(OPERATION_SIGNS)} is needed.")
     if not isinstance(sources, list) or not sources or not all(isinstance(s, str) and s.strip() for s in sources):
         raise ConfigError(f"{where}: source_structures is {sources!r}; a list of names is needed.")
@@ -139,6 +142,8 @@ def _margins(value: Any, where: str) -> tuple[Margins, Margins]:
         is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
         if not is_number or not math.isfinite(number):
             raise ConfigError(f"{where}: margin {key} is {number!r}; a number of mm is needed.")
+        if abs(number) > LARGEST_MARGIN_MM:
+            raise ConfigError(f"{where}: margin {key} is {number!r} mm; at most {LARGEST_MARGIN_MM:g} mm is possible.")
     all_round = float(value.get(UNIFORM, 0.0))
     sides = {side: float(value.get(side, all_round)) for side in SIDES}
     grow = Margins(**{side: max(mm, 0.0) for side, mm in sides.items()})

@@ -28,6 +28,10 @@ class NotFoundError(ValueError):
     """No structure, or more than one, answers to a name."""
 
 
+class AmbiguousNameError(NotFoundError):
+    """More than one does: none of them is missing."""
+
+
 @dataclass
 class Derivation:
     """The derived structures of one image, and the definitions that could not be made there, with the reason."""
@@ -48,7 +52,7 @@ def derive(
     definitions: each after those it is made of. structures: of every source; only those on the image count. grid:
         voxel grid of the image.
     """
-    present = [s for s in structures if s.row["image_id"] == image_id and s.lies_on_image]
+    present = [s for s in structures if s.row["image_id"] == image_id]
     done = Derivation()
     names = {d.name for d in definitions}
     taken: set[str] = set()
@@ -101,7 +105,7 @@ def _parts(
 ) -> tuple[dict[str, Region], dict[str, str]]:
     """Regions by the names of an expression, and the structure that each name was taken from.
 
-    Raises NotFoundError when one is missing, or all of a union that may be incomplete.
+    Raises NotFoundError when one is missing, or all of a union that may be incomplete, or a name is ambiguous.
     """
     parts: dict[str, Region] = {}
     used: dict[str, str] = {}
@@ -116,6 +120,8 @@ def _parts(
             else:
                 source = find(name, present)
                 parts[name], used[name] = region(source), source.row["structure_id"]
+        except AmbiguousNameError:
+            raise
         except NotFoundError as error:
             missing.append(str(error))
     if missing and not (definition.allow_missing and parts):
@@ -128,17 +134,24 @@ def find(name: str, present: Sequence[Structure]) -> Structure:
 
     Of several sources the first of PREFERRED counts, of several manual sets the primary one.
 
+    present: structures of one image; those without a volume on it do not count.
+
     Raises
     ------
-    NotFoundError: there is none, or two that nothing tells apart.
+    NotFoundError: there is none. AmbiguousNameError: there are two that nothing tells apart.
     """
     prefix, _, rest = name.partition(":")
     source, wanted = (prefix, canonical(rest)) if prefix in PREFERRED and rest else (None, canonical(name))
-    found = [
+    called = [
         s for s in present
         if wanted in (canonical(s.row["structure_name"]), s.row["structure_name_tg263"])
         and s.row["structure_source"] in ((source,) if source else PREFERRED)
     ]  # fmt: skip
+    found = [s for s in called if s.lies_on_image]
+    if called and not found:
+        # a volume that the image says nothing about was drawn in another frame of reference
+        why = sorted({"not on this image" if s.row["status"] == "ok" else s.row["status"] for s in called})
+        raise NotFoundError(f"'{name}' has no volume here ({', '.join(why)})")
     if not found:
         raise NotFoundError(f"no structure is called '{name}'")
 
@@ -151,7 +164,7 @@ def find(name: str, present: Sequence[Structure]) -> Structure:
     first = [s for s in found if rank(s) == best]
     if len(first) > 1:
         ids = ", ".join(sorted(s.row["structure_id"] for s in first))
-        raise NotFoundError(f"{len(first)} structures are called '{name}': {ids}")
+        raise AmbiguousNameError(f"{len(first)} structures are called '{name}': {ids}")
     return first[0]
 
 

@@ -28,6 +28,12 @@ def test_the_same_row_twice_is_no_contradiction(tmp_path):
     assert load_mapping(path).get("Herz", "manual") == "Heart"
 
 
+def test_a_name_is_not_broken_at_signs_that_end_no_line(tmp_path):
+    mapping = load_mapping(written(tmp_path, "structure_name,tg263\nHerz\x85 alt,Heart\n"))
+    assert mapping.get("Herz\x85 alt", "manual") == "Heart"
+    assert not mapping.has("Herz", "manual")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -43,6 +49,7 @@ def test_the_same_row_twice_is_no_contradiction(tmp_path):
         ("structure_name,tg263\nHerz,Heart\nHerz,Liver\n", "line 3: 'Herz' is Liver here and Heart above"),
         ("structure_name,tg263\nHerz,Heart,manual\n", "more values than columns"),
         ('structure_name,tg263\n"Herz"x,Heart\n', "line 2:"),
+        ("structure_name,tg263\nHerz\n", "line 2: no value for tg263"),
     ],
 )
 def test_a_wrong_table_is_refused_with_the_line(tmp_path, text, told):

@@ -12,7 +12,7 @@ import pytest
 from rtpipeline.config import Config
 from rtpipeline.demo.small import small_patient
 from rtpipeline.geometry.grid import Grid
-from rtpipeline.structures.crop import LandmarkMissingError, limits_of
+from rtpipeline.structures.crop import REGIONS, LandmarkMissingError, limits_of
 from tests.structures.networks import (
     Inside,
     ball,
@@ -91,6 +91,16 @@ L1, T12, L5, C7 = "vertebrae_L1", "vertebrae_T12", "vertebrae_L5", "vertebrae_C7
 )
 def test_each_region_takes_its_landmarks_in_order(region, shapes, expected):
     assert levels(shapes, region) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("region", sorted(REGIONS))
+def test_a_margin_that_is_set_counts_in_every_region(region):
+    """That of the superior level of a pelvis had no effect."""
+    body = {"brain": slab(100, 160), C7: slab(80, 90), T12: slab(70, 80), L1: slab(60, 70), L5: slab(50, 60),
+            "femur_left": slab(30, 40)}  # fmt: skip
+    none = levels(body, region, superior_margin_mm=0.0, inferior_margin_mm=0.0)
+    own = levels(body, region, superior_margin_mm=5.0, inferior_margin_mm=-3.0)
+    assert own == pytest.approx((none[0] + 5.0, none[1] + 3.0))
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_what_is_missing_makes_no_structure_and_no_other_name(tmp_path: Path) ->
     told = {f.object: f.measured for f in chain.found("SS_DERIVED_MISSING")}
     assert told == {
         "ct-01 derived 'whole'": "no structure is called 'spleen'",
-        "ct-01 derived 'not found'": "no structure is called 'duodenum'",
+        "ct-01 derived 'not found'": "'duodenum' has no volume here (empty)",
         "ct-01 derived 'of it'": "derived 'whole' was not made",
         "ct-01 derived 'none'": "no structure is called 'spleen'",
     }
@@ -153,9 +153,15 @@ def test_the_manual_structure_comes_before_the_networks_unless_one_is_asked_for(
 
 def test_two_structures_that_nothing_tells_apart_are_not_chosen_from(tmp_path: Path) -> None:
     patient = small_patient(names={"GTV": "Target", "PTV": "Target"})
-    chain = chain_of(tmp_path, [{"name": "X", "source_structures": ["Target"]}], patient)
-    (found,) = chain.found("SS_DERIVED_MISSING")
-    assert found.measured == "2 structures are called 'Target': manual-rs-01-0002, manual-rs-01-0003"
+    entries = [
+        {"name": "X", "source_structures": ["Target"]},
+        {"name": "Y", "source_structures": ["BODY", "Target"], "allow_missing": True},  # neither of them is missing
+    ]
+    chain = chain_of(tmp_path, entries, patient)
+    told = {f.object: f.measured for f in chain.found("SS_DERIVED_MISSING")}
+    said = "2 structures are called 'Target': manual-rs-01-0002, manual-rs-01-0003"
+    assert told == {"ct-01 derived 'X'": said, "ct-01 derived 'Y'": said}
+    assert not [r for r in reader_of(chain).rows if r["structure_source"] == "derived"]
 
 
 def test_names_that_become_one_id_get_a_number(tmp_path: Path) -> None:
