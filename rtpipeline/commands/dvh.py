@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rtpipeline.commands import options
-from rtpipeline.errors import UsageError
 
 SHOWN = {
     "structure_name": "structure",
@@ -50,8 +49,7 @@ def register(verbs: Any) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Compute and show the rows."""
-    if args.out is not None and args.out.suffix not in (".parquet", ".csv"):
-        raise UsageError(f"--out {args.out}: need a name that ends with .parquet or .csv.")
+    options.refuse_table(args.out)
     from rtpipeline.execution.environment import limit_threads
 
     limit_threads(1)  # as the stage does: the last bits of a sum follow the number of threads

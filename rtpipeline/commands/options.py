@@ -168,6 +168,23 @@ def write_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
+def refuse_table(path: Path | None) -> None:
+    """Whether a file can be written with `write_table`, before anything is computed.
+
+    Raises
+    ------
+    UsageError: neither Parquet nor CSV by its name, no folder for it, or a folder itself.
+    """
+    if path is None:
+        return
+    if path.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--out {path}: need a name that ends with .parquet or .csv.")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no folder {path.parent}; make it first.")
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; give the name of a file.")
+
+
 def write_table(rows: list[dict[str, Any]], path: Path) -> None:
     """Rows as a file: Parquet, or CSV where its name ends with .csv."""
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -34,8 +34,7 @@ def register(verbs: Any) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Compute and show the row."""
-    if args.out is not None and args.out.suffix not in (".parquet", ".csv"):
-        raise UsageError(f"--out {args.out}: need a name that ends with .parquet or .csv.")
+    options.refuse_table(args.out)
     if args.label == 0:
         raise UsageError("--label 0 is the outside of a mask; give the value inside.")
     from rtpipeline.execution.environment import limit_threads

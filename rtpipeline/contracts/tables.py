@@ -292,7 +292,7 @@ AGREEMENT = Table(
 )  # fmt: skip
 
 FEATURES = Pattern(
-    r"(original|log-sigma-[\d-]+-mm-3D|wavelet-[LH]{3}|square|squareroot|logarithm|exponential|gradient|lbp-3D-(m1|m2|k))_"
+    r"(original|log-sigma-[\d-]+-mm-3D|wavelet\d*-[LH]{2,3}|square|squareroot|logarithm|exponential|gradient|lbp-2D)_"
     r"(shape|firstorder|glcm|glrlm|glszm|gldm|ngtdm)_\w+",
     "float64", "", "feature, by its PyRadiomics name",
 )  # fmt: skip

@@ -37,16 +37,16 @@ def main(arguments: list[str]) -> None:
         function: Callable[[Any], Any] = pickle.loads(connection.recv_bytes())
         connection.send("ready")
         while True:
-            answer = _compute(function, connection.recv())
+            answer = _compute(function, connection.recv_bytes())
             connection.send_bytes(answer)
     except (EOFError, ConnectionError):
         return
 
 
-def _compute(function: Callable[[Any], Any], item: Any) -> bytes:
+def _compute(function: Callable[[Any], Any], item: bytes) -> bytes:
     """Pickled (status, value or reason). A reason names a place in the program and no value: values may be the data."""
     try:
-        return pickle.dumps(("ok", function(item)))
+        return pickle.dumps(("ok", function(pickle.loads(item))))
     except MemoryError:
         return pickle.dumps(("out_of_memory", "MemoryError"))
     except Exception as error:  # noqa: BLE001 - the boundary of one item: whatever happens to it is its own

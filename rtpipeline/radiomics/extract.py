@@ -146,7 +146,8 @@ class _Part:
         resample.SetInterpolator(sitk.sitkNearestNeighbor)
         mask = resample.Execute(whole)
         image = self._cut(lattice.reach_zyx(self._frame, margin_voxels))
-        resample.SetInterpolator(getattr(sitk, self._settings.get("interpolator", "sitkBSpline")))
+        interpolator = self._settings.get("interpolator", "sitkBSpline")
+        resample.SetInterpolator(getattr(sitk, interpolator) if isinstance(interpolator, str) else interpolator)
         return resample.Execute(image), mask
 
     def _unresampled(self, crop: bool) -> tuple[sitk.Image, sitk.Image]:
@@ -192,9 +193,20 @@ class _Part:
 def _library(image: sitk.Image, mask: sitk.Image, profile: Profile, *, refuse_ties: bool) -> dict[str, float]:
     inside = sitk.GetArrayViewFromImage(mask) == 1
     _check(inside, profile.settings)
+    if profile.settings.get("resegmentRange") is not None:
+        _check(_resegmented(image, mask, profile.settings), profile.settings)
     with np.errstate(divide="ignore", invalid="ignore"):  # features that do not exist for a mask are NaN
         found = _Extractor(image, mask, profile, refuse_ties).execute(None, None)
     return {name: float(np.asarray(value).reshape(-1)[0]) for name, value in found.items()}
+
+
+def _resegmented(image: sitk.Image, mask: sitk.Image, settings: dict[str, Any]) -> NDArray[np.bool_]:
+    """Voxels of a mask within `resegmentRange`, as the library finds them."""
+    try:
+        kept = imageoperations.resegmentMask(image, mask, **settings | {"label": 1})
+    except ValueError:
+        raise NoFeatures("too_small", f"none or one voxel within {settings['resegmentRange']}") from None
+    return np.asarray(sitk.GetArrayViewFromImage(kept) == 1)
 
 
 def _check(inside: NDArray[np.bool_], settings: dict[str, Any]) -> None:

@@ -51,7 +51,11 @@ def _read(path: Path, what: str) -> sitk.Image:
         raise UsageError(f"{what} {path} is not a file; need NIfTI, NRRD or MetaImage.")
     try:
         image = sitk.ReadImage(str(path))
-    except RuntimeError:
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise UsageError(
+                f"{what} {path}: its axes are not at right angles; resample it onto axes that are."
+            ) from None
         raise UsageError(f"{what} {path} cannot be read; need NIfTI, NRRD or MetaImage.") from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         size = " x ".join(map(str, image.GetSize()))
@@ -59,6 +63,8 @@ def _read(path: Path, what: str) -> sitk.Image:
             f"{what} {path.name} is {size} with {image.GetNumberOfComponentsPerPixel()} values a voxel; "
             "need three dimensions and one value."
         )
+    if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise UsageError(f"{what} {path.name} holds complex numbers; write their magnitude to a file first.")
     return image
 
 

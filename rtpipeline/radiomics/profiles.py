@@ -116,9 +116,18 @@ def _refuse_unknown(raw: dict[str, Any], path: Path) -> None:
 
     if "voxelSetting" in raw:
         raise ConfigError(f"radiomics parameters {path}: voxelSetting makes maps of features; remove it.")
+    if "shape2D" in (raw.get("featureClass") or {}):
+        raise ConfigError(f"radiomics parameters {path}: shape2D is for masks on one slice; remove it, or use shape.")
+    if "LBP3D" in (raw.get("imageType") or {}):  # the library leaves it out in silence: SciPy has no sph_harm any more
+        raise ConfigError(f"radiomics parameters {path}: LBP3D does not work with the SciPy of today; remove it.")
     logging.getLogger("pykwalify").setLevel(logging.CRITICAL)  # its text comes with the exception
     schema, functions = getParameterValidationFiles()
     try:
         Core(source_data=raw, schema_files=[schema], extensions=[functions]).validate()
     except (PyKwalifyException, ValueError, TypeError) as error:  # the last two by the library's own checks
         raise ConfigError(f"radiomics parameters {path} cannot be used: {' '.join(str(error).split())}") from None
+    for name, counts in (("resampledPixelSpacing", (3,)), ("resegmentRange", (1, 2))):
+        values = (raw.get("setting") or {}).get(name)
+        if values is not None and len(values) not in counts:
+            needed = " or ".join(map(str, counts))
+            raise ConfigError(f"radiomics parameters {path}: {name} has {len(values)} values; need {needed}.")

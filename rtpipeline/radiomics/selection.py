@@ -29,10 +29,11 @@ def refusal(row: dict[str, Any], config: RadiomicsConfig) -> tuple[str, str] | N
     if config.sources is not None and row["structure_source"] not in config.sources:
         return "not_selected", f"source {row['structure_source']} is not in radiomics.sources"
     names = {row["structure_name"], row["structure_name_tg263"]} - {None}
+    if {plain(name) for name in names} & {plain(name) for name in config.skip_rois}:
+        return "skipped", "left out by name"
     if config.structures is not None:
         return None if names & set(config.structures) else ("not_selected", "not in radiomics.structures")
-    skipped = {plain(name) for name in (*LEFT_OUT, *config.skip_rois)}
-    if any(plain(name) in skipped or plain(name).startswith(LEFT_OUT_PREFIX) for name in names):
+    if any(plain(name) in LEFT_OUT or plain(name).startswith(LEFT_OUT_PREFIX) for name in names):
         return "skipped", "left out by name"
     return None
 

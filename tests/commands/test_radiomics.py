@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,25 @@ def test_what_is_no_image_of_three_dimensions_is_refused(p, nrrd, tmp_path: Path
     assert "5 voxels are not finite" in refused(capsys, tmp_path / "holes.nrrd", nrrd[1])
 
 
-def test_wrong_options_are_refused_before_anything_is_read(capsys) -> None:
+def test_axes_that_are_not_at_right_angles_are_named(p, nrrd, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "sheared.nii"
+    sitk.WriteImage(p.image, str(path))
+    header = bytearray(path.read_bytes())
+    struct.pack_into("<hh", header, 252, 0, 1)  # qform_code, sform_code
+    struct.pack_into("<12f", header, 280, 1.25, 0, 0.5, 0, 0, 1.25, 0, 0, 0, 0, 2.5, 0)
+    path.write_bytes(header)
+    assert "not at right angles" in refused(capsys, path, nrrd[1])
+
+
+def test_complex_numbers_are_refused(p, nrrd, tmp_path: Path, capsys) -> None:
+    real = sitk.Cast(p.image, sitk.sitkFloat32)
+    sitk.WriteImage(sitk.RealAndImaginaryToComplex(real, real), str(tmp_path / "complex.nii"))
+    assert "complex numbers" in refused(capsys, tmp_path / "complex.nii", nrrd[1])
+
+
+def test_wrong_options_are_refused_before_anything_is_read(tmp_path: Path, capsys) -> None:
     assert "need a name that ends" in refused(capsys, "a", "b", "--out", "c.xlsx")
+    assert "there is no folder absent" in refused(capsys, "a", "b", "--out", "absent/c.csv")
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder" in refused(capsys, "a", "b", "--out", tmp_path / "folder.csv")
     assert "neither a name nor a file" in refused(capsys, "a", "b", "--profile", "absent")

@@ -53,6 +53,17 @@ def _alone(folder: Path) -> str:
     return "alone"
 
 
+def no_memory() -> None:
+    raise MemoryError
+
+
+class Huge:
+    """Has no room in the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return no_memory, ()
+
+
 def pid_then_hang(file: str) -> None:
     Path(file).write_text(str(os.getpid()))
     time.sleep(600)

@@ -59,6 +59,12 @@ def test_an_item_that_ends_badly_costs_no_other(order: str, status: str, reason:
     assert found["b"].reason.startswith(reason)
 
 
+def test_an_item_for_which_a_worker_has_no_memory_when_it_arrives_died_of_memory(capfd) -> None:
+    found = run_items(square, {"a": 2, "b": items.Huge(), "c": 3}, workers=1, timeout_s=LONG_S)
+    assert [r.status for r in found.values()] == ["ok", "out_of_memory", "ok"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_reason_never_quotes_the_values_of_an_error() -> None:
     assert "Doe" not in run_items(act, {"a": "raise"}, workers=1, timeout_s=LONG_S)["a"].reason
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name its manual uses
 
+from rtpipeline.contracts.tables import RADIOMICS
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.radiomics import extract
 from rtpipeline.radiomics.extract import NoFeatures, extract_features
@@ -61,6 +62,7 @@ def test_every_voxel_size_equals_the_library(spacing: tuple[float, float, float]
         {"resampledPixelSpacing": None},
         {"resampledPixelSpacing": None, "preCrop": True},
         {"interpolator": "sitkLinear"},
+        {"interpolator": sitk.sitkLinear},
         {"binCount": 16},
         {"resegmentRange": [-50, 80]},
         {"force2D": True, "force2Ddimension": 0},
@@ -204,6 +206,40 @@ def test_a_mask_that_the_library_refuses_has_a_status(size: tuple[int, int, int]
     assert caught.value.status == status
     with pytest.raises(ValueError):
         by_library(as_float(p.image), p.frame.image(mask.astype(np.uint8)), profile)
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [([5000, 6000], "none or one voxel within"), ([150, 155], "voxels after resampling; need more")],
+)
+def test_a_range_that_leaves_too_little_has_a_status(limits: list[int], status: str) -> None:
+    p, profile = phantom(), changed(load_profile("original"), resegmentRange=limits)
+    with pytest.raises(NoFeatures, match=status) as caught:
+        features(p, profile)
+    assert caught.value.status == "too_small"
+    with pytest.raises(ValueError):
+        by_library(as_float(p.image), p.mask, profile)
+
+
+@pytest.mark.parametrize(
+    ("settings", "filters"),
+    [
+        ({}, {"Wavelet": {"wavelet": "haar", "level": 2}}),
+        ({"force2D": True}, {"Wavelet": {"wavelet": "haar"}, "LBP2D": {}}),
+        ({}, {"LoG": {"sigma": [0.5, 12.25]}, "Square": {}, "SquareRoot": {}, "Logarithm": {}, "Exponential": {}}),
+        ({}, {"Gradient": {}}),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:Applying `local_binary_pattern`")
+def test_the_table_takes_every_feature_of_every_filter(
+    settings: dict[str, object], filters: dict[str, dict[str, object]]
+) -> None:
+    profile = changed(load_profile("original"), resampledPixelSpacing=None, **settings)
+    profile = replace(profile, image_types={"Original": {}} | filters, feature_classes={"firstorder": ["Mean"]})
+    found = list(features(phantom(), profile))
+    assert len(found) > len(filters)
+    assert set(found) <= set(RADIOMICS.frame([], extra=found).columns)
 
 
 def test_one_more_voxel_than_the_least_is_enough() -> None:

@@ -107,3 +107,18 @@ def test_a_mask_counts_with_the_voxels_that_features_are_computed_on(tmp_path: P
     assert load_profile(file).resampled_voxels(1000, (2.0, 2.0, 3.0)) == 4000
     file.write_text("setting: {binWidth: 25}\nimageType: {Original: {}}\n")
     assert load_profile(file).resampled_voxels(1000, (2.0, 2.0, 3.0)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("setting: {resampledPixelSpacing: [1, 1]}", "resampledPixelSpacing has 2 values; need 3"),
+        ("setting: {resegmentRange: [1, 2, 3]}", "resegmentRange has 3 values; need 1 or 2"),
+        ("featureClass: {shape2D: }", "shape2D is for masks on one slice"),
+        ("imageType: {LBP3D: {}}", "LBP3D does not work"),
+    ],
+)
+def test_what_the_library_would_pass_over_or_trip_on_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_profile(tmp_path / "mine.yaml")

@@ -35,6 +35,12 @@ def test_structures_are_chosen_by_their_name_in_the_file_or_of_tg263_and_nothing
     assert refusal(row("gtv"), config) == ("not_selected", "not in radiomics.structures")
 
 
+def test_a_name_to_skip_is_left_out_of_the_structures_to_use() -> None:
+    config = RadiomicsConfig(structures=["GTV", "Lung_L"], skip_rois=["old left lung"])
+    assert refusal(row("Old Left Lung", "Lung_L"), config) == ("skipped", "left out by name")
+    assert refusal(row("GTV"), config) is None
+
+
 def test_sources_are_chosen_by_name() -> None:
     config = RadiomicsConfig(sources=["manual"])
     assert refusal(row("GTV"), config) is None
