@@ -139,11 +139,11 @@ _TABLE = (
         libraries=("pyradiomics-bhklab", "PyWavelets", "SimpleITK", "numpy"),
     ),
     Stage(
-        "robustness", "course", "course", None, 1,
+        "robustness", "course", "course", "rtpipeline.robustness.stage:run", 1,
         Resources(cpu=4, threads=1, memory_mib=(4096, 8192, 16384), timeout_s=12 * 3600),
         needs=("prepare_images", "structures"),
         config=("radiomics_robustness", "radiomics", "seed"),
-        libraries=("pyradiomics-bhklab", "SimpleITK", "numpy"),
+        libraries=("pyradiomics-bhklab", "PyWavelets", "SimpleITK", "scipy", "numpy"),
     ),
     Stage(
         "qc", "course", "course", "rtpipeline.qc.stage:run", 1,

@@ -37,6 +37,8 @@ CITATIONS: dict[str, str] = {
     "doi:10.1158/0008-5472.CAN-17-0339",
     "ibsi": "Zwanenburg A, Vallières M, Abdalah MA, et al. The Image Biomarker Standardization "
     "Initiative. Radiology 2020;295:328-338. doi:10.1148/radiol.2020191145",
+    "perturbation": "Zwanenburg A, Leger S, Agolli L, et al. Assessing robustness of radiomic features by image "
+    "perturbation. Sci Rep 2019;9:614. doi:10.1038/s41598-018-36938-4",
     "icc": "Koo TK, Li MY. A guideline of selecting and reporting intraclass correlation coefficients "
     "for reliability research. J Chiropr Med 2016;15:155-163. doi:10.1016/j.jcm.2016.02.012",
 }

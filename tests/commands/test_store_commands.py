@@ -22,8 +22,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cohort")
     for number in (1, 2):
         small_patient(seed=number, patient_id=f"DEMO-90{number}").save(root / "export" / str(number))
-    assert main(["run", "--input", str(root / "export"), "--output", str(root / "store")]) == 0
+    arguments = ["run", "--input", str(root / "export"), "--output", str(root / "store"), *map(str, configured(root))]
+    assert main(arguments) == 0
     return root
+
+
+def configured(root: Path, settings: str = "") -> tuple[object, ...]:
+    """`--config` with settings besides the one of every run here: perturbing the targets takes longer than all else."""
+    (root / "c.yaml").write_text("radiomics_robustness: {enabled: false}\n" + settings)
+    return "--config", root / "c.yaml"
 
 
 @pytest.fixture
@@ -59,9 +66,8 @@ def test_status_shows_every_course_and_stage(root, capsys):
 
 def test_plan_after_a_run_is_empty_and_names_a_changed_setting(root, capsys):
     place = ("--input", root / "export", "--output", root / "store")
-    assert answer(capsys, "plan", *place)["would_run"] == []
-    (root / "c.yaml").write_text("images: {max_gap_mm: 5}\n")
-    would = answer(capsys, "plan", *place, "--config", root / "c.yaml")["would_run"]
+    assert answer(capsys, "plan", *place, *configured(root))["would_run"] == []
+    would = answer(capsys, "plan", *place, *configured(root, "images: {max_gap_mm: 5}\n"))["would_run"]
     images = [w for w in would if w["stage"] == "prepare_images"]
     assert [(w["why"], w["detail"]) for w in images] == [("changed setting", "images.max_gap_mm 10.0 -> 5.0")] * 2
     assert not [w for w in would if w["stage"] == "prepare_rt"]
@@ -70,12 +76,9 @@ def test_plan_after_a_run_is_empty_and_names_a_changed_setting(root, capsys):
 def test_gc_removes_what_no_current_key_names_after_showing_it(root, capsys):
     place = ("--output", root / "store")
     assert answer(capsys, "gc", *place, "--yes")["outputs"] == []
-    (root / "c.yaml").write_text("dvh: {coverage_limit_pct: 98}\n")
     before = set((root / "store").glob("cohort/courses/*/*/*"))
-    assert (
-        main(["run", "--input", str(root / "export"), "--output", str(root / "store"), "--config", f"{root}/c.yaml"])
-        == 0
-    )
+    config = configured(root, "dvh: {coverage_limit_pct: 98}\n")
+    answer(capsys, "run", "--input", root / "export", "--output", root / "store", *config)
     added = set((root / "store").glob("cohort/courses/*/*/*")) - before
     assert {p.parent.name for p in added} == {"dvh", "qc"}
 
@@ -126,7 +129,7 @@ def test_the_others_are_not_computed_again_after_a_patient_was_forgotten(root, c
     stays = identities(root)["DEMO-902"]
     shutil.rmtree(root / "export" / "1")
     records = {p: p.stat().st_mtime_ns for p in (root / "store").glob(f"cohort/courses/{stays}-c01/*/*/stage.json")}
-    summary = answer(capsys, "run", "--input", root / "export", "--output", root / "store")
+    summary = answer(capsys, "run", "--input", root / "export", "--output", root / "store", *configured(root))
     assert summary["courses"]["total"] == 1
     assert {p: p.stat().st_mtime_ns for p in records} == records
 
@@ -161,9 +164,9 @@ def test_a_stage_alone_gives_the_output_of_the_run(root, capsys, tmp_path):
 
 def test_retry_remembers_export_and_configuration(root, capsys):
     """Paths of the export are kept under `private/` only."""
-    (root / "c.yaml").write_text("dvh: {coverage_limit_pct: 98}\n")
     place = ("--output", root / "store")
-    answer(capsys, "run", "--input", root / "export", *place, "--config", root / "c.yaml")
+    config = configured(root, "dvh: {coverage_limit_pct: 98}\n")
+    answer(capsys, "run", "--input", root / "export", *place, *config)
     before = set((root / "store").glob("cohort/courses/*/*/*"))
     assert answer(capsys, "retry", *place)["courses"] == {"total": 2, "done": 2, "failed": 0, "not_reached": 0}
     assert set((root / "store").glob("cohort/courses/*/*/*")) == before
