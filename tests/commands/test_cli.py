@@ -156,6 +156,8 @@ def test_render_config_prints_the_schema(capsys):
     schema = json.loads(capsys.readouterr().out)
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["additionalProperties"] is False
+    committed = Path(__file__).parents[2] / "docs" / "config.schema.json"
+    assert json.loads(committed.read_text()) == schema, "run `make docs`"
 
 
 def test_doctor_names_machine_libraries_and_decoders(tmp_path, capsys):
