@@ -10,15 +10,10 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.element_values import items, numbers, term, text
+from rtpipeline.geometry.rigid import is_identity
 
 RIGID_TOLERANCE = 1e-3
 """Of a rotation matrix against its inverse (matrices are written with few decimals)."""
-
-IDENTITY_TOLERANCE_MM = 1e-3
-"""A matrix that moves no point of a metre-sized body by more than this is the identity."""
-
-ENDS_MM = (-1000.0, 1000.0)
-"""Of that body along each axis."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +27,7 @@ class Link:
     @property
     def is_identity(self) -> bool:
         """Whether both frames hold the same coordinates."""
-        # the corners of a body: a single point may lie on the axis of a rotation
-        corners = np.array([[x, y, z, 1.0] for x in ENDS_MM for y in ENDS_MM for z in ENDS_MM])
-        moved = (self.matrix - np.eye(4)) @ corners.T
-        return bool(np.abs(moved).max() <= IDENTITY_TOLERANCE_MM)
+        return is_identity(self.matrix)
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,8 @@ def parse_registration(ds: Dataset, name: str = "REG") -> Registration:
     """The rigid links of a Spatial Registration object.
 
     Each item's matrices are applied in their order and take its frame to the registered frame, the object's own
-    (C.20.2.1.1). One item that cannot be used costs that link only.
+    (C.20.2.1.1). One item that cannot be used costs that link only; but an object that moves its own frame against
+    itself has two meanings, and none of its links is used.
     """
     if items(ds, "DeformableRegistrationSequence"):
         return Registration((), [finding("REG_INVALID", name, "deformable registration")])
@@ -70,6 +63,8 @@ def parse_registration(ds: Dataset, name: str = "REG") -> Registration:
             problems.append(f"item {position}: {matrix}")
         elif source and target and source != target:
             links.append(Link(source, target, matrix))
+        elif source == target and target and not is_identity(matrix):
+            return Registration((), [finding("REG_INVALID", name, f"item {position} moves the object's own frame")])
     if not links and not problems:
         problems.append("only one frame of reference")
     found = [finding("REG_INVALID", name, "; ".join(problems))] if problems else []

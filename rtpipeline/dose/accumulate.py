@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.rigid import is_identity, moved
 
 ON_NODE = 1e-4
 """An index this close to a whole number is that grid node: no interpolation, and no loss at the borders (0.3 um at
@@ -42,6 +43,10 @@ class DoseGrid:
     def scaled(self, factor: float) -> DoseGrid:
         """`factor` times the dose."""
         return self if factor == 1 else replace(self, dose_gy=self.dose_gy * factor)
+
+    def carried(self, matrix: Float) -> DoseGrid:
+        """The dose in the frame of reference that a rigid (4, 4) matrix leads to; its values stay as they are."""
+        return self if is_identity(matrix) else replace(self, grid=moved(self.grid, matrix))
 
     @property
     def max_gy(self) -> float | None:

@@ -13,13 +13,13 @@
 
 Dates, labels and prescriptions prove nothing: 16 Gy in 8 fractions after 50 Gy in 25 is a boost, or a replan of the
 last 8 fractions. They only choose the words of the finding. A total needs the dose of every plan with weight above 0,
-one dose type and one frame of reference.
+one dose type, and a frame of reference to which registrations take every part that does not lie in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 TotalStatus = Literal["single_plan", "ok", "ambiguous", "partial", "none"]
@@ -33,7 +33,8 @@ class PlanEvidence:
     replaces: plans it names PREDECESSOR or ALTERNATIVE. manifest_fractions: delivered by the manifest.
     recorded_fractions: numbers of the fractions that treatment records show to be delivered whole; doubtful_records:
     why the records do not count all fractions, '' where they do. targets: ROI numbers of its target levels, with the
-    structure set's id.
+    structure set's id. frame: of its dose; reaches: others that registrations take its dose to; frame_doubt: why one
+    of those is not there although it is registered.
     """
 
     plan_id: str
@@ -49,13 +50,16 @@ class PlanEvidence:
     concurrent: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     targets: frozenset[tuple[str, int]] = frozenset()
+    reaches: frozenset[str] = frozenset()
+    frame_doubt: str = ""
 
 
 @dataclass(frozen=True)
 class CourseTotal:
     """status: of the course's total dose. weights: part of each plan's planned dose that enters the sum.
 
-    rtdose_id: the MULTI_PLAN object that is the total. code: finding to report, '' for none.
+    rtdose_id: the MULTI_PLAN object that is the total. code: finding to report, '' for none. frame: of the sum: that of
+    the first plan which every other one reaches.
     """
 
     status: TotalStatus
@@ -64,6 +68,7 @@ class CourseTotal:
     weights: Mapping[str, float] = field(default_factory=dict)
     rtdose_id: str = ""
     code: str = ""
+    frame: str = ""
 
 
 def decide_total(plans: Sequence[PlanEvidence], multi_plan: Mapping[str, frozenset[str]]) -> CourseTotal:
@@ -168,7 +173,7 @@ def _by_concurrence(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
 
 
 def _checked(plans: Sequence[PlanEvidence], total: CourseTotal) -> CourseTotal:
-    """The total, unless a part of it has no dose, another dose type or another frame of reference."""
+    """The total, unless a part of it has no dose, another dose type, or no way into a common frame."""
     parts = [p for p in plans if total.weights[p.plan_id] > 0]
     if not parts:
         return CourseTotal("none", f"{total.reason}; nothing was delivered")
@@ -177,9 +182,16 @@ def _checked(plans: Sequence[PlanEvidence], total: CourseTotal) -> CourseTotal:
         return CourseTotal("partial", f"{total.reason}; no dose of {', '.join(without)}", code="COURSE_BOOST")
     if len({p.dose_type for p in parts}) > 1:
         return CourseTotal("partial", f"{total.reason}; dose types differ", code="DOSE_TYPE_EFFECTIVE")
-    if len({p.frame for p in parts}) > 1 or not parts[0].frame:
-        return CourseTotal("partial", f"{total.reason}; frames of reference differ", code="REG_MISSING")
-    return total
+    common = frozenset.intersection(*(p.reaches | {p.frame} for p in parts)) - {""}
+    frame = next((p.frame for p in parts if p.frame in common), "")
+    if not frame:
+        doubts = "; ".join(dict.fromkeys(p.frame_doubt for p in parts if p.frame_doubt))
+        return CourseTotal(
+            "partial",
+            f"{total.reason}; frames of reference differ" + (f"; {doubts}" if doubts else ""),
+            code="REG_DISAGREES" if doubts else "REG_MISSING",
+        )
+    return replace(total, frame=frame)
 
 
 def _ambiguous(plans: Sequence[PlanEvidence]) -> CourseTotal:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,19 +23,16 @@ from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
 from rtpipeline.dicom.rtplan import RtPlan, parse_rtplan
 from rtpipeline.dicom.rtrecord import Delivered, parse_rtrecord
 from rtpipeline.dicom.rtstruct import StructureSet, parse_rtstruct
+from rtpipeline.dose.frames import FrameLink
 from rtpipeline.execution.context import StageContext, StageOutcome
-from rtpipeline.prepare.rt_course import (
-    CourseDoses,
-    CourseObjects,
-    course_dose_entry,
-    course_doses,
-    structure_links,
-)
+from rtpipeline.prepare.rt_course import CourseDoses, course_doses
 from rtpipeline.prepare.rt_doses import MadeDose
 from rtpipeline.prepare.rt_inputs import RtInputs, open_objects, rt_inputs
+from rtpipeline.prepare.rt_links import course_dose_entry, structure_links
+from rtpipeline.prepare.rt_objects import CourseObjects
 from rtpipeline.prepare.rt_plans import plan_facts, plan_findings
 from rtpipeline.prepare.rt_records import fraction_rows, tps_dvh_rows
-from rtpipeline.prepare.rt_structures import frame_findings, write_structure_set
+from rtpipeline.prepare.rt_structures import DrawnIn, drawn_in, frame_findings, write_structure_set
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +74,9 @@ def run(context: StageContext) -> StageOutcome:
     )
 
 
-def _structure_sets(
-    context: StageContext, inputs: RtInputs
-) -> tuple[dict[str, frozenset[str]], dict[str, Counter[str]]]:
-    """Write every structure set; gives the frames of reference of each one's contours (original UIDs), and how many
-    drawn structures name each."""
+def _structure_sets(context: StageContext, inputs: RtInputs) -> tuple[dict[str, frozenset[str]], dict[str, DrawnIn]]:
+    """Write every structure set; gives the frames of reference of each one's contours (original UIDs), and where its
+    structures are drawn."""
     frames, drawn = {}, {}
     for set_id, data_set in open_objects(context, inputs.of("rtstruct")):
         parsed = _readable(context, parse_rtstruct, data_set, set_id)
@@ -91,19 +85,19 @@ def _structure_sets(
         context.report(*parsed.findings)
         write_structure_set(context.out / "structure_sets", set_id, parsed, inputs.hash_of)
         frames[set_id] = _frames(parsed)
-        drawn[set_id] = Counter(r.frame_uid for r in parsed.rois if r.n_closed and r.frame_uid)
+        drawn[set_id] = drawn_in(parsed)
     return frames, drawn
 
 
 def _report_frames(
-    context: StageContext, inputs: RtInputs, objects: CourseObjects, drawn: Mapping[str, Counter[str]]
+    context: StageContext, inputs: RtInputs, objects: CourseObjects, drawn: Mapping[str, DrawnIn]
 ) -> None:
     """SS_FOR_MISMATCH of every set that is bound to an image."""
     image_frames = {i.image_id: i.frame_hash for i in inputs.course.images}
     for ref in inputs.course.structure_sets:
-        frame, counts = image_frames.get(ref.image_id or ""), drawn.get(ref.structure_set_id)
-        if frame and counts:
-            context.report(*frame_findings(ref.structure_set_id, counts, frame, inputs.hash_of, objects.links))
+        frame, where = image_frames.get(ref.image_id or ""), drawn.get(ref.structure_set_id)
+        if frame and where:
+            context.report(*frame_findings(ref.structure_set_id, where, frame, inputs.hash_of, objects.links))
 
 
 def _readable(
@@ -147,7 +141,11 @@ def _parse(context: StageContext, inputs: RtInputs, set_frames: dict[str, frozen
             registrations[object_id] = parsed
         elif parsed is not None:
             objects.delivered += parsed
-    objects.links = [link for _, r in sorted(registrations.items()) for link in r.links]
+    objects.links = [
+        FrameLink(reg_id, link.from_uid, link.to_uid, link.matrix)
+        for reg_id, registration in sorted(registrations.items())
+        for link in registration.links
+    ]
     _write_registrations(context, inputs, registrations)
     return objects
 

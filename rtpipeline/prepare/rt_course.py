@@ -1,21 +1,21 @@
-"""The doses of a whole course: each plan's, those without a plan, the total, and the structure sets they apply to."""
+"""The doses of a whole course: each plan's, those without a plan, and the total."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from rtpipeline.contracts.findings import Finding, finding
-from rtpipeline.contracts.manifests import Course, PlanRef
-from rtpipeline.dicom.registration import Link
+from rtpipeline.contracts.findings import finding
+from rtpipeline.contracts.manifests import PlanRef
 from rtpipeline.dicom.rtdose import RtDose
 from rtpipeline.dicom.rtplan import RtPlan
-from rtpipeline.dicom.rtrecord import Delivered, delivered_fractions
+from rtpipeline.dicom.rtrecord import delivered_fractions
 from rtpipeline.dose.accumulate import accumulate
 from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
+from rtpipeline.dose.frames import RegistrationsDisagreeError, Route
 from rtpipeline.dose.scale import Prescribed, check_scale
 from rtpipeline.dose.summation import TERMS
+from rtpipeline.geometry.rigid import corners_xyz_mm
 from rtpipeline.prepare.rt_doses import (
     DoseLedger,
     MadeDose,
@@ -25,34 +25,9 @@ from rtpipeline.prepare.rt_doses import (
     plan_doses,
     scale_finding,
 )
+from rtpipeline.prepare.rt_links import applied
+from rtpipeline.prepare.rt_objects import CourseObjects
 from rtpipeline.prepare.rt_plans import prescribed, scope_of
-
-
-@dataclass
-class CourseObjects:
-    """The parsed objects of a course by id, and the plan id of a SOP instance UID."""
-
-    course: Course
-    plans: dict[str, RtPlan]
-    doses: dict[str, RtDose]
-    set_frames: dict[str, frozenset[str]]
-    """frames of reference of each structure set's contours"""
-    uids: dict[str, str]
-    """object id to SOP instance UID, private"""
-    links: list[Link] = field(default_factory=list)
-    delivered: list[Delivered] = field(default_factory=list)
-
-    def plan_id_of(self, uid: str) -> str | None:
-        """Plan id of a SOP instance UID; None for a plan outside the course."""
-        return next((i for i in self.plans if uid and self.uids.get(i) == uid), None)
-
-    def same_frames(self, frame_uid: str) -> frozenset[str]:
-        """The frame of reference, and those that registrations say hold the same coordinates."""
-        same = {frame_uid}
-        pairs = [{link.from_uid, link.to_uid} for link in self.links if link.is_identity]
-        while more := [pair for pair in pairs if pair & same and not pair <= same]:
-            same = same.union(*more)
-        return frozenset(same)
 
 
 @dataclass
@@ -179,6 +154,8 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
         records = [d for d in objects.delivered if objects.plan_id_of(d.plan_uid) == ref.plan_id]
         groups = scope_of(ref.plan_id, plan).groups
         fractions = delivered_fractions(records, groups[0].required if len(groups) == 1 else frozenset())
+        frame = dose.frame if dose else plan.frame_uid
+        reaches, frame_doubt = _frames_reached(objects, dose, made)
         targets = {
             (ref.structure_set_id, r.roi_number)
             for r in plan.levels
@@ -190,7 +167,7 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                 has_dose=dose is not None,
                 brachy=plan.plan_class == "brachy",
                 dose_type=dose.dose_type if dose else "",
-                frame=min(objects.same_frames(dose.frame if dose else plan.frame_uid)),
+                frame=frame,
                 fractions_planned=_all_fractions(plan),
                 groups=len(plan.fraction_groups),
                 manifest_fractions=max(stated) if stated else None,
@@ -201,9 +178,28 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                     i for i, how in related if i in ids and i is not None and how in ("PREDECESSOR", "ALTERNATIVE")
                 ),
                 targets=frozenset(targets),
+                reaches=reaches,
+                frame_doubt=frame_doubt,
             )
         )
     return found
+
+
+def _frames_reached(
+    objects: CourseObjects, dose: MadeDose | None, made: Sequence[MadeDose]
+) -> tuple[frozenset[str], str]:
+    """Frames of the other doses that registrations take this one to, and why one of them is doubtful."""
+    reached, doubts = set(), []
+    for frame in sorted({d.frame for d in made} if dose else ()):
+        assert dose is not None
+        try:
+            route = objects.route(dose.frame, frame, corners_xyz_mm(dose.volume.grid))
+        except RegistrationsDisagreeError as error:
+            doubts.append(str(error))
+            continue
+        if route is not None:
+            reached.add(frame)
+    return frozenset(reached), "; ".join(doubts)
 
 
 def _with_total(
@@ -240,14 +236,17 @@ def _with_total(
         return made
     parts = [d for d in made if d.dose_id in total.weights and total.weights[d.dose_id] > 0]
     fractions = [_all_fractions(objects.plans[i]) for i in total.weights]
+    routes: dict[str, Route] = {}
     if total.rtdose_id:
         dose = objects.doses[total.rtdose_id]
         volume, dose_type, frame = grid_of(dose), dose.dose_type, dose.frame_uid
         rtdose_ids: tuple[str, ...] = (total.rtdose_id,)
     else:
-        volume = accumulate([d.volume for d in parts], [total.weights[d.dose_id] for d in parts])
+        routes = _routes_into(objects, parts, total.frame, ledger)
+        volumes = [d.volume.carried(routes[d.dose_id].matrix) if d.dose_id in routes else d.volume for d in parts]
+        volume = accumulate(volumes, [total.weights[d.dose_id] for d in parts])
         rtdose_ids = tuple(i for d in parts for i in d.rtdose_ids)
-        dose_type, frame = parts[0].dose_type, parts[0].frame
+        dose_type, frame = parts[0].dose_type, total.frame
     return [
         *made,
         MadeDose(
@@ -262,77 +261,18 @@ def _with_total(
             volume=volume,
             fractions_planned=None if None in fractions else sum(f for f in fractions if f is not None),
             parts=dict(total.weights),
+            routes=routes,
         ),
     ]
 
 
-def structure_links(objects: CourseObjects, dose: MadeDose) -> tuple[list[dict[str, str]], list[Finding]]:
-    """Structure sets that a dose applies to with the rule, and DOSE_FOR_MISMATCH for referenced ones that it misses.
-
-    A set applies when all of its drawn structures lie in the dose's frame of reference, or in one that a registration
-    says is the same. link: `plan_reference` or `direct_reference`, which the objects state; `registration`; or
-    `frame_of_reference`, the weakest.
-    """
-    links, findings = [], []
-    same = objects.same_frames(dose.frame)
-    for ref in objects.course.structure_sets:
-        set_id = ref.structure_set_id
-        frames = objects.set_frames.get(set_id)
-        if frames is None:
-            continue
-        rule = _reference_rule(objects, dose, set_id)
-        if dose.frame and frames and frames <= {dose.frame}:
-            links.append({"structure_set_id": set_id, "link": rule or "frame_of_reference"})
-        elif dose.frame and frames and frames <= same:
-            links.append({"structure_set_id": set_id, "link": "registration"})
-        elif rule is not None:
-            stated = "is not stated" if not dose.frame or not frames else "differs"
-            other = [
-                x for x in objects.links if {x.from_uid, x.to_uid} & frames and dose.frame in (x.from_uid, x.to_uid)
-            ]
-            measured = f"{dose.dose_id} and {set_id}: frame of reference {stated}"
-            measured += "; a registration that is no identity is not applied" if other else ""
-            findings.append(finding("DOSE_FOR_MISMATCH", f"{dose.dose_id} {set_id}", measured))
-    if objects.set_frames and not links and not findings:
-        measured = "no structure set in its frame of reference" if dose.frame else "frame of reference not stated"
-        findings.append(finding("DOSE_FOR_MISMATCH", dose.dose_id, measured))
-    return links, findings
-
-
-def _reference_rule(objects: CourseObjects, dose: MadeDose, set_id: str) -> str | None:
-    """`plan_reference` when every plan of the dose names the set, `direct_reference` when every object does."""
-    plans = {p.plan_id: p.structure_set_id for p in objects.course.plans}
-    if dose.plan_ids and all(plans.get(i) == set_id for i in dose.plan_ids):
-        return "plan_reference"
-    uid = objects.uids.get(set_id)
-    if dose.rtdose_ids and all(uid in objects.doses[i].structure_set_uids for i in dose.rtdose_ids):
-        return "direct_reference"
-    return None
-
-
-def course_dose_entry(
-    dose: MadeDose, links: list[dict[str, str]], total: CourseTotal, frame_hash: str | None, transforms: list[str]
-) -> dict[str, Any]:
-    """One entry of `doses.json`."""
-    return {
-        "dose_id": dose.dose_id,
-        "plan_ids": list(dose.plan_ids),
-        "rtdose_ids": list(dose.rtdose_ids),
-        "dose_basis": dose.basis,
-        "dose_status": dose.status,
-        "summation_type": dose.summation_type or None,
-        "dose_type": dose.dose_type or None,
-        "frame_hash": frame_hash,
-        "max_gy": dose.volume.max_gy,
-        "shape_zyx": list(dose.volume.grid.shape_zyx),
-        "fully_known": dose.volume.known is None,
-        "fractions_planned": dose.fractions_planned,
-        "factor": dose.factor,
-        "parts": dict(dose.parts),
-        "scale_check": dose.scale.verdict,
-        "spatial_transforms": transforms,
-        "structure_set_ids": [link["structure_set_id"] for link in links],
-        "structure_sets": links,
-        "whole_course": dose.dose_id == "total" or (total.status == "single_plan" and bool(dose.plan_ids)),
-        "course_total_status": total.status,
-    }
+def _routes_into(objects: CourseObjects, parts: Sequence[MadeDose], frame: str, ledger: DoseLedger) -> dict[str, Route]:
+    """How each part that lies in another frame of reference comes into the total's."""
+    routes = {}
+    for part in parts:
+        region = corners_xyz_mm(part.volume.grid)
+        route = objects.route(part.frame, frame, region)
+        if route is not None and route.reg_ids:
+            routes[part.dose_id] = route
+            ledger.findings += applied(f"total {part.dose_id}", route, region)
+    return routes

@@ -12,6 +12,7 @@ from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.rtdose import RtDose
 from rtpipeline.dose.accumulate import DoseGrid, accumulate, sample
 from rtpipeline.dose.decision import Composition, compose
+from rtpipeline.dose.frames import Route
 from rtpipeline.dose.scale import Prescribed, ScaleCheck, check_scale
 from rtpipeline.dose.summation import TERMS, DoseObject, PlanScope
 
@@ -24,7 +25,8 @@ COPIES_WITHIN = 1e-6
 
 @dataclass(frozen=True)
 class MadeDose:
-    """A dose of the tables. weights: part of each object's (or plan's) dose that entered, by id."""
+    """A dose of the tables. parts: share of each object's (or plan's) dose that entered, by id. routes: how the dose of
+    a plan that lies in another frame of reference came into `frame`, by plan id."""
 
     dose_id: str
     plan_ids: tuple[str, ...]
@@ -39,6 +41,7 @@ class MadeDose:
     factor: int = 1
     scale: ScaleCheck = field(default_factory=lambda: ScaleCheck("unknown"))
     parts: Mapping[str, float] = field(default_factory=dict)
+    routes: Mapping[str, Route] = field(default_factory=dict)
 
 
 @dataclass

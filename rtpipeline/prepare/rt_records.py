@@ -7,8 +7,8 @@ from typing import Any
 
 from rtpipeline import __version__
 from rtpipeline.dicom.tps_dvh import TpsDvh
-from rtpipeline.prepare.rt_course import CourseObjects
 from rtpipeline.prepare.rt_doses import MadeDose
+from rtpipeline.prepare.rt_objects import CourseObjects
 
 
 def fraction_rows(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rtpipeline.contracts.findings import Finding, finding
-from rtpipeline.dicom.registration import Link
 from rtpipeline.dicom.rtstruct import Contour, Roi, StructureSet
+from rtpipeline.dose.frames import FrameLink, RegistrationsDisagreeError, find_route
 
 POINTS = pa.list_(pa.float64())
 
@@ -99,41 +102,51 @@ def _roi_rows(rois: Sequence[Roi], hash_of: Callable[[str], str | None]) -> list
     return rows
 
 
+@dataclass(frozen=True)
+class DrawnIn:
+    """counts: frame of reference (original UID) to the number of drawn structures that name it. region_xyz_mm: (8, 3)
+    corners of the box around all contours."""
+
+    counts: Mapping[str, int]
+    region_xyz_mm: NDArray[np.float64]
+
+
+def drawn_in(structures: StructureSet) -> DrawnIn:
+    """Where a structure set is drawn."""
+    counts = Counter(r.frame_uid for r in structures.rois if r.n_closed and r.frame_uid)
+    ends = [end for c in structures.closed for end in (c.points_xyz_mm.min(axis=0), c.points_xyz_mm.max(axis=0))]
+    low, high = np.min(ends or [[0.0] * 3], axis=0), np.max(ends or [[0.0] * 3], axis=0)
+    corners = [[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    return DrawnIn(counts, np.array(corners))
+
+
 def frame_findings(
     set_id: str,
-    drawn: Mapping[str, int],
+    drawn: DrawnIn,
     image_frame: str,
     hash_of: Callable[[str], str | None],
-    links: Sequence[Link],
+    links: Sequence[FrameLink],
 ) -> list[Finding]:
     """SS_FOR_MISMATCH when drawn structures lie in another frame of reference than their image.
 
     Parameters
     ----------
-    drawn: frame of reference (original UID) to the number of drawn structures that name it.
     image_frame: hash of the image's frame of reference.
-    links: what registrations tie; only one that is the identity lets structures be used in the other frame.
+    links: what registrations tie; the dose is taken to the structures by them, and the image never is.
     """
-    elsewhere = {uid for uid in drawn if hash_of(uid) != image_frame}
+    elsewhere = sorted(uid for uid in drawn.counts if hash_of(uid) != image_frame)
     if not elsewhere:
         return []
-    tied = _tied(image_frame, links, hash_of)
-    same = _tied(image_frame, [link for link in links if link.is_identity], hash_of)
-    count = sum(drawn[uid] for uid in elsewhere)
-    measured = f"{count} of {sum(drawn.values())} structures in another frame of reference than the image"
-    if elsewhere <= same:
-        told = f"{measured}; a registration says that both are the same"
-        return [
-            finding(
-                "SS_FOR_MISMATCH", set_id, told, severity="W", action="taken as one frame of reference for the dose"
-            )
-        ]
-    if elsewhere <= tied:
-        measured = f"{measured}; a registration that is no identity is not applied"
-    return [finding("SS_FOR_MISMATCH", set_id, measured)]
-
-
-def _tied(frame: str, links: Sequence[Link], hash_of: Callable[[str], str | None]) -> set[str]:
-    """Frames of reference (original UIDs) that a link ties to the one with this hash."""
-    pairs = [(link.from_uid, link.to_uid) for link in links]
-    return {uid for pair in pairs if frame in map(hash_of, pair) for uid in pair}
+    count = sum(drawn.counts[uid] for uid in elsewhere)
+    measured = f"{count} of {sum(drawn.counts.values())} structures in another frame of reference than the image"
+    target = next((uid for link in links for uid in (link.source, link.target) if hash_of(uid) == image_frame), "")
+    try:
+        routes = [find_route(links, uid, target, drawn.region_xyz_mm) for uid in elsewhere]
+    except RegistrationsDisagreeError as error:
+        return [finding("SS_FOR_MISMATCH", set_id, f"{measured}; {error}")]
+    if any(route is None for route in routes):
+        return [finding("SS_FOR_MISMATCH", set_id, measured)]
+    same = all(route.is_identity for route in routes if route is not None)
+    told = "a registration says that both are the same" if same else "a registration leads from one to the other"
+    action = "taken as one frame of reference for the dose" if same else "dose taken to them by the registration"
+    return [finding("SS_FOR_MISMATCH", set_id, f"{measured}; {told}", severity="W", action=action)]

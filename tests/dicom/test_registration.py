@@ -74,6 +74,7 @@ INVALID = {
     "mirrored": (registration(item("1.2", MIRROR)), "not rigid"),
     "scaled": (registration(item("1.2", SCALED)), "not rigid"),
     "last row": (registration(item("1.2", PERSPECTIVE)), "not rigid"),
+    "own frame moved": (registration(item("1.1", SHIFT), item("1.2", TURN)), "item 1 moves the object's own frame"),
     "affine": (registration(item("1.2", np.eye(4), kind="AFFINE")), "AFFINE"),
     "12 numbers": (registration(item("1.2", np.eye(4)[:3])), "16 numbers"),
     "no matrix": (registration(item("1.2")), "no matrix"),

@@ -170,6 +170,36 @@ def test_proved_parts_that_cannot_be_added_make_the_total_partial(case):
     assert words in found.reason
 
 
+def test_parts_of_two_frames_are_added_in_that_of_the_first_plan_which_the_others_reach():
+    first, second = stated(25, 8)
+    ties = {"f": {"f", "g"}, "g": {"f", "g"}}
+    both = [replace(p, frame=frame, reaches=frozenset(ties[frame])) for p, frame in ((first, "f"), (second, "g"))]
+    assert (decide_total(both, {}).status, decide_total(both, {}).frame) == ("ok", "f")
+    assert decide_total(both[::-1], {}).frame == "g"
+    one_way = [replace(both[0], reaches=frozenset({"f"})), both[1]]
+    assert decide_total(one_way, {}).frame == "f"
+    assert decide_total([both[0], replace(both[1], reaches=frozenset())], {}).frame == "g"
+
+
+def test_a_part_that_was_not_given_needs_no_way_to_the_others():
+    first, second = stated(0, 8)
+    found = decide_total([first, replace(second, frame="g"), plan("plan-03", 5, frame="g", manifest_fractions=5)], {})
+    assert (found.status, found.frame) == ("ok", "g")
+
+
+def test_registrations_that_disagree_are_named_and_not_taken_for_missing():
+    first, second = stated(25, 8)
+    doubt = "reg-01 and reg-02 differ by up to 3.00 mm and 0.00 degrees"
+    found = decide_total([first, replace(second, frame="g", frame_doubt=doubt)], {})
+    assert (found.status, found.code) == ("partial", "REG_DISAGREES")
+    assert found.reason.endswith(doubt)
+
+
+def test_doses_without_a_frame_of_reference_are_never_added():
+    plans = [replace(p, frame="") for p in stated(25, 8)]
+    assert decide_total(plans, {}).code == "REG_MISSING"
+
+
 def test_a_plan_that_was_never_given_needs_no_dose():
     first, second = stated(25, 0)
     assert decide_total([first, replace(second, has_dose=False, frame="g")], {}).status == "ok"

@@ -17,9 +17,12 @@ from pydicom.uid import generate_uid
 from rtpipeline.config import Config
 from rtpipeline.contracts.tables import FRACTIONS, TPS_DVH
 from rtpipeline.demo.headers import new_object, reference_to
-from rtpipeline.demo.small import SmallPatient, small_patient
+from rtpipeline.demo.linear_dose import LinearDose
+from rtpipeline.demo.small import CENTRE_MM, SmallPatient, small_patient
 from rtpipeline.demo.write_rtdose import rtdose_dataset
+from rtpipeline.geometry.rigid import carried
 from tests.prepare.rt_runs import Prepared, run_stages
+from tests.synthetic.edits import REGISTERED, carried_over, identity_registration, registration
 
 FLOAT32_RELATIVE = 1e-7
 """Doses are written as float32; the demo's own step of 1e-6 Gy is smaller than that at 50 Gy."""
@@ -666,39 +669,124 @@ def test_a_plan_that_names_its_dose_links_it_too(patient, export):
     assert found.doses["plan-01"]["rtdose_ids"] == ["rd-01"]
 
 
-def registration(patient: SmallPatient, shift_mm: float = 0.0) -> Dataset:
-    """The patient's frame of reference as that of another one, shifted along x."""
-    ds = new_object(
-        patient.study, sop_class_uid="1.2.840.10008.5.1.4.1.1.66.1",
-        sop_instance_uid=patient.study.uids("registration"), modality="REG", date="20240312", time="100000",
-    )  # fmt: skip
-    ds.SeriesInstanceUID, ds.SeriesNumber = patient.study.uids("registration series"), 8
-    ds.FrameOfReferenceUID = patient.study.frame_of_reference_uid
-    item, step, matrix = Dataset(), Dataset(), Dataset()
-    item.FrameOfReferenceUID = patient.study.uids("other frame")
-    matrix.FrameOfReferenceTransformationMatrixType = "RIGID"
-    matrix.FrameOfReferenceTransformationMatrix = [1, 0, 0, shift_mm, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
-    step.MatrixSequence = [matrix]
-    item.MatrixRegistrationSequence = [step]
-    ds.RegistrationSequence = [item]
-    return ds
+def in_other_frame(patient: SmallPatient, ds: Dataset, name: str = "other frame") -> Dataset:
+    """A dose as it lies in a frame of reference that `REGISTERED` takes to the patient's own."""
+    return carried_over(ds, np.linalg.inv(REGISTERED), patient.study.uids(name))
 
 
-@pytest.mark.parametrize(
-    ("shift_mm", "link", "codes"),
-    [(None, None, {"DOSE_FOR_MISMATCH": 1}), (0.0, "registration", {}), (5.0, None, {"DOSE_FOR_MISMATCH": 1})],
-)
-def test_a_dose_in_another_frame_of_reference_needs_a_registration(patient, export, shift_mm, link, codes):
-    patient.rtdose.FrameOfReferenceUID = patient.study.uids("other frame")
-    if shift_mm is not None:
-        patient.extra = [registration(patient, shift_mm)]
+def applies(found: Prepared, dose_id: str = "plan-01") -> list[tuple[str, str]]:
+    return [(e["structure_set_id"], e["link"]) for e in found.doses[dose_id]["structure_sets"]]
+
+
+def test_a_dose_in_another_frame_of_reference_needs_a_registration(patient, export):
+    in_other_frame(patient, patient.rtdose)
     found = export(patient)
-    sets = found.doses["plan-01"]["structure_sets"]
-    assert sets == ([{"structure_set_id": "rs-01", "link": link}] if link else [])
-    assert found.codes == codes
-    if shift_mm is not None:
-        (entry,) = found.json("registrations")
-        assert (entry["valid"], entry["links"][0]["identity"]) == (True, shift_mm == 0.0)
+    assert applies(found) == []
+    assert found.codes == {"DOSE_FOR_MISMATCH": 1}
+
+
+def test_a_registration_that_is_the_identity_makes_two_frames_one(patient, export):
+    patient.rtdose.FrameOfReferenceUID = patient.study.uids("other frame")
+    patient.extra = [identity_registration(patient, patient.study.uids("other frame"))]
+    found = export(patient)
+    (entry,) = found.doses["plan-01"]["structure_sets"]
+    assert entry == {
+        "structure_set_id": "rs-01", "link": "registration", "registrations": ["reg-01"], "matrix": None,
+    }  # fmt: skip
+    assert found.codes == {}
+    assert found.json("registrations")[0]["links"][0]["identity"]
+
+
+def test_a_registration_leads_the_dose_to_the_structures_and_says_so(patient, export):
+    in_other_frame(patient, patient.rtdose)
+    patient.extra = [registration(patient, patient.study.uids("other frame"), REGISTERED)]
+    found = export(patient)
+    (entry,) = found.doses["plan-01"]["structure_sets"]
+    assert (entry["link"], entry["registrations"]) == ("registration", ["reg-01"])
+    grid, values, _ = found.volume("plan-01")
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in values.shape], indexing="ij"), axis=-1)
+    there = carried(np.array(entry["matrix"]), grid.index_zyx_to_patient(index.astype(float)))
+    assert np.abs(values - patient.dose.at(there)).max() <= 2e-6 + FLOAT32_RELATIVE * values.max()
+    assert found.codes == {"REG_APPLIED": 1}
+    assert "turned by" in found.finding("REG_APPLIED").measured
+
+
+def two_phases_in_two_frames(patient: SmallPatient, *registrations: Dataset) -> SmallPatient:
+    """The boost's dose lies in another frame of reference; both plans name each other."""
+    plan, boost = second_phase(patient)
+    related = reference_to(plan)
+    related.RTPlanRelationship = "CONCURRENT"
+    patient.rtplan.ReferencedRTPlanSequence = [related]
+    patient.extra = [plan, in_other_frame(patient, boost), *registrations]
+    return patient
+
+
+def test_phases_in_two_frames_are_added_through_their_registration(patient, export):
+    other = patient.study.uids("other frame")
+    boost = LinearDose.through(16.0, CENTRE_MM, (0.02, 0.03, -0.01))
+    two_phases_in_two_frames(patient, registration(patient, other, REGISTERED))
+    found = export(patient)
+    entry = found.doses["total"]
+    assert (entry["dose_basis"], entry["dose_status"]) == ("concurrent_plans", "ok")
+    (way,) = entry["part_routes"].values()
+    assert list(entry["part_routes"]) == ["plan-02"] and way["registrations"] == ["reg-01"]
+    assert np.allclose(way["matrix"], REGISTERED)
+    grid, values, known = found.volume("total")
+    at = grid.index_zyx_to_patient(np.argwhere(known).astype(float))
+    assert known.sum() > 100
+    # matrix and positions are written with 12 and 11 decimals
+    assert np.abs(values[known] - patient.dose.at(at) - boost.at(at)).max() <= 1e-5
+    assert [f.object for f in found.findings if f.code == "REG_APPLIED"] == ["total plan-02", "plan-02 rs-01"]
+    assert {f.severity for f in found.findings} == {"I"}
+
+
+def test_the_way_between_two_phases_may_lead_through_a_third_frame(patient, export):
+    """Each scan was registered to a third one, and none to the other."""
+    third = patient.study.uids("third frame")
+    second = registration(patient, patient.study.uids("other frame"), REGISTERED, name="second")
+    first = registration(patient, patient.study.frame_of_reference_uid, np.eye(4), name="first")
+    for ds in (first, second):
+        ds.FrameOfReferenceUID = third
+        del ds.RegistrationSequence[0]
+    two_phases_in_two_frames(patient, first, second)
+    found = export(patient)
+    (way,) = found.doses["total"]["part_routes"].values()
+    assert sorted(way["registrations"]) == ["reg-01", "reg-02"]
+    assert np.allclose(way["matrix"], REGISTERED)
+
+
+def test_registrations_that_disagree_are_not_applied(patient, export):
+    other = patient.study.uids("other frame")
+    shifted = REGISTERED.copy()
+    shifted[0, 3] += 1.0
+    both = [registration(patient, other, m, name=str(n)) for n, m in enumerate((REGISTERED, shifted))]
+    two_phases_in_two_frames(patient, *both)
+    found = export(patient)
+    assert "total" not in found.doses
+    assert found.json("course_total")["status"] == "partial"
+    disagree = [f for f in found.findings if f.code == "REG_DISAGREES"]
+    assert {f.severity for f in disagree} == {"E"}
+    assert all("reg-01 and reg-02 differ by up to 1.00 mm and 0.00 degrees" in f.measured for f in disagree)
+    assert applies(found, "plan-01") == [("rs-01", "plan_reference")] and applies(found, "plan-02") == []
+
+
+def test_registrations_that_say_the_same_are_as_good_as_one(patient, export):
+    other = patient.study.uids("other frame")
+    nearly = REGISTERED.copy()
+    nearly[0, 3] += 0.05
+    both = [registration(patient, other, m, name=str(n)) for n, m in enumerate((REGISTERED, nearly))]
+    two_phases_in_two_frames(patient, *both)
+    found = export(patient)
+    assert found.doses["total"]["part_routes"]["plan-02"]["registrations"] == ["reg-01"]
+
+
+@pytest.mark.parametrize("matrix_type", ["RIGID_SCALE", "AFFINE"])
+def test_a_registration_that_may_stretch_is_never_applied(patient, export, matrix_type):
+    other = patient.study.uids("other frame")
+    two_phases_in_two_frames(patient, registration(patient, other, REGISTERED, matrix_type=matrix_type))
+    found = export(patient)
+    assert "total" not in found.doses
+    assert found.codes["REG_INVALID"] == 1 and found.codes["REG_MISSING"] == 1
 
 
 def test_contours_in_another_frame_than_their_image_are_found(clean, tmp_path):

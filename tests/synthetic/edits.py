@@ -200,28 +200,56 @@ def without_meta(ds: Dataset) -> bytes:
 
 def identity_registration(patient: SmallPatient, other_frame: str, *, matrix_type: str = "RIGID") -> Dataset:
     """A registration which says that another frame of reference is the study's own."""
+    return registration(patient, other_frame, np.eye(4), matrix_type=matrix_type)
+
+
+def registration(
+    patient: SmallPatient, other_frame: str, matrix: Points, *, name: str = "", matrix_type: str = "RIGID"
+) -> Dataset:
+    """A registration whose (4, 4) matrix takes another frame of reference to the study's own.
+
+    name: tells registrations of the same frame apart.
+    """
     study = patient.study
     ds = new_object(
-        study, sop_class_uid=SpatialRegistrationStorage, sop_instance_uid=study.uids("registration", other_frame),
+        study, sop_class_uid=SpatialRegistrationStorage,
+        sop_instance_uid=study.uids("registration", other_frame + name),
         modality="REG", date=study.study_date, time="100000",
     )  # fmt: skip
     ds.SeriesInstanceUID, ds.SeriesNumber = study.uids("registration series"), 9
     ds.FrameOfReferenceUID = study.frame_of_reference_uid
     ds.RegistrationSequence = [
-        _registration_item(frame, matrix_type) for frame in (study.frame_of_reference_uid, other_frame)
+        _registration_item(study.frame_of_reference_uid, np.eye(4), matrix_type),
+        _registration_item(other_frame, matrix, matrix_type),
     ]
     return ds
 
 
-def _registration_item(frame_uid: str, matrix_type: str) -> Dataset:
+def _registration_item(frame_uid: str, values: Points, matrix_type: str) -> Dataset:
     matrix = Dataset()
-    matrix.FrameOfReferenceTransformationMatrix = [f"{v:g}" for v in np.eye(4).ravel()]
+    matrix.FrameOfReferenceTransformationMatrix = [f"{v:.12f}"[:16] for v in values.ravel()]
     matrix.FrameOfReferenceTransformationMatrixType = matrix_type
     steps, item = Dataset(), Dataset()
     steps.MatrixSequence = [matrix]
     item.FrameOfReferenceUID = frame_uid
     item.MatrixRegistrationSequence = [steps]
     return item
+
+
+REGISTERED = np.array(
+    [[0.0, -1.0, 0.0, 40.0], [1.0, 0.0, 0.0, -25.0], [0.0, 0.0, 1.0, 310.0], [0.0, 0.0, 0.0, 1.0]]
+) @ np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.8, -0.6, 0.0], [0.0, 0.6, 0.8, 0.0], [0.0, 0.0, 0.0, 1.0]])
+"""A turn and a shift that no two scans of a patient are apart: nothing fits by chance."""
+
+
+def carried_over(ds: Dataset, matrix: Points, frame_uid: str) -> Dataset:
+    """A dose object in another frame of reference, at the place that the (4, 4) matrix takes it to."""
+    cosines = np.array(ds.ImageOrientationPatient, float).reshape(2, 3) @ matrix[:3, :3].T
+    position = matrix[:3, :3] @ np.array(ds.ImagePositionPatient, float) + matrix[:3, 3]
+    ds.ImageOrientationPatient = [f"{v:.12f}"[:16] for v in cosines.ravel()]
+    ds.ImagePositionPatient = [f"{v:.11f}"[:16] for v in position]
+    ds.FrameOfReferenceUID = frame_uid
+    return ds
 
 
 def save_with_dose(folder: Path, **elements: object) -> None:
