@@ -30,6 +30,12 @@ def _each_once(values: list[float]) -> list[float]:
     return values
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
+
+
 def _refuse_unknown(key: str, kind: str, names: list[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
@@ -40,6 +46,7 @@ def _refuse_unknown(key: str, kind: str, names: list[str], known: Sequence[str])
 
 Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Exponent = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_not_zero)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Cohort = Literal["pseudonymize", "keep"]
 
@@ -98,6 +105,15 @@ class DvhConfig(Section):
     )
     v_rx_pct: Annotated[list[Positive], AfterValidator(_each_once)] = _result(
         [95, 100, 107], "doses of V metrics, percent of the prescription, for targets"
+    )
+    alpha_beta_gy: dict[str, Positive] = _result(
+        {}, "alpha/beta in Gy by structure name, as in the file or of TG-263: what gets EQD2 and BED"
+    )
+    geud_a: dict[str, Exponent] = _result(
+        {}, "exponent a of gEUD by structure name, as in the file or of TG-263; 1 is the mean, targets below 0"
+    )
+    constraints: Path | None = _result(
+        None, "CSV of dose constraints: structure, metric, limit; see docs/dvh.md", result="file"
     )
     curve_step_gy: float = _result(0.1, "step of the stored curves, Gy", ge=0.001, le=1)
 
@@ -391,6 +407,7 @@ def load_config(path: Path | None) -> Config:
         (config, "manifest", "manifest"),
         (config, "structure_names", "structure_names"),
         (config, "custom_structures", "custom_structures"),
+        (config.dvh, "constraints", "dvh.constraints"),
         (config.radiomics, "params_file", "radiomics.params_file"),
         (config.radiomics, "mr_params_file", "radiomics.mr_params_file"),
     ):
@@ -399,6 +416,10 @@ def load_config(path: Path | None) -> Config:
             raise ConfigError(f"--config {path}: {name} names {file}, which does not exist.")
     _check_parameters(config.radiomics)
     _check_structure_files(config)
+    if config.dvh.constraints is not None:
+        from rtpipeline.dvh.constraints import load_constraints
+
+        load_constraints(config.dvh.constraints)
     return config
 
 

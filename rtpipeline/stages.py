@@ -125,11 +125,11 @@ _TABLE = (
         libraries=("numpy", "numba", "scipy"),
     ),
     Stage(
-        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 3,
+        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 4,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_rt", "structures"),
         config=("dvh", "manifest"),
-        libraries=("numpy", "numba"),
+        libraries=("numpy", "numba", "scipy"),
     ),
     Stage(
         "radiomics", "course", "course", "rtpipeline.radiomics.stage:run", 1,

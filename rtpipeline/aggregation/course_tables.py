@@ -14,6 +14,7 @@ SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
     "agreement": (("structures", "agreement.parquet"),),
     "dvh_metrics": (("dvh", "dvh_metrics.parquet"),),
     "dvh_curves": (("dvh", "dvh_curves.parquet"),),
+    "constraints": (("dvh", "constraints.parquet"),),
     "radiomics": (("radiomics", "radiomics.parquet"),),
     "robustness": (("robustness", "robustness.parquet"),),
     "qc": (("qc", "qc.parquet"),),

@@ -144,6 +144,12 @@ DVH_METRICS = Table(
         Column("hi_icru83", "float64", "", "(D2 - D98) / D50 (ICRU 83)"),
         Column("ci_paddick", "float64", "", "Paddick conformity index; null unless the isodose lies inside the grid"),
         Column("gi_paddick", "float64", "", "Paddick gradient index V50 / V100; null unless the isodose lies inside the grid"),
+        Column("geud_a", "float64", "", "exponent of gEUD that is declared for this structure"),
+        Column("geud_gy", "float64", "Gy", "generalised equivalent uniform dose (Niemierko 1999); null without an exponent"),
+        Column("alpha_beta_gy", "float64", "Gy", "alpha/beta that is declared for this structure"),
+        Column("alpha_beta_source", "string", "", "manifest or configuration; null where none is declared"),
+        Column("eqd2_fractions", "float64", "", "fractions that this dose is given in, where EQD2 and BED are computed; over the plans of a total those of each, as delivered"),
+        Column("eqd2_status", "string", "", "ok; no EQD2 and BED: effective_dose, dose_type_unknown, no_plan, plan_unknown, other_radiation, permanent_implant, not_acute, fractions_unknown, several_fraction_groups, concurrent_plans, part_without_dose, parts_differ, negative_dose, alpha_beta_contradicts, low_coverage, outside_grid, no_volume; null where no alpha/beta is declared"),
         Column("sampling_mm", "float64", "mm", "edge of the cells that the solid was sampled with"),
         Column("end_cap", "string", "", "solid between and beyond contours"),
         Column("dose_interpolation", "string", "", "dose between grid points"),
@@ -158,6 +164,8 @@ DVH_METRICS = Table(
         Pattern(r"v\d+(_\d+)?gy_pct", "float64", "%", "volume that receives at least this dose"),
         Pattern(r"v\d+(_\d+)?gy_cc", "float64", "cc", "volume that receives at least this dose"),
         Pattern(r"v\d+(_\d+)?rx_pct", "float64", "%", "volume that receives at least this percentage of the prescription"),
+        Pattern(r"eqd2_(dmin|dmax|dmean|geud|d\d+(_\d+)?|d\d+(_\d+)?cc)_gy", "float64", "Gy", "the same of the dose in 2 Gy fractions (EQD2), voxel by voxel with alpha_beta_gy"),
+        Pattern(r"bed_(dmin|dmax|dmean|geud|d\d+(_\d+)?|d\d+(_\d+)?cc)_gy", "float64", "Gy", "the same of the biologically effective dose, voxel by voxel with alpha_beta_gy"),
     ),
 )  # fmt: skip
 
@@ -169,6 +177,28 @@ DVH_CURVES = Table(
         *STRUCTURE_KEYS, DOSE,
         Column("dose_gy", "list<float64>", "Gy", "dose levels, ascending"),
         Column("cumulative_volume_cc", "list<float64>", "cc", "volume that receives at least the level, of the part where dose is known"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+CONSTRAINTS = Table(
+    "constraints",
+    "dose constraints of the user's table, one row for each constraint, structure of its name and dose; one without structure where there is none",
+    ("cohort", "patient_id", "course_id", "constraint", "structure_set_id", "structure_id", "dose_id"),
+    (
+        COHORT, PATIENT, COURSE,
+        Column("constraint", "Int64", "", "its place in the table, from 1", nullable=False),
+        Column("constraint_structure", "string", "", "structure that the table names, as in a file or of TG-263", nullable=False),
+        *(Column(c.name, c.dtype, c.unit, c.meaning) for c in (IMAGE, MODALITY, SET, SOURCE, STRUCTURE, NAME, NAME_TG263, DOSE)),
+        Column("metric", "string", "", "measure, named as in dvh_metrics; cv: volume that receives less", nullable=False),
+        Column("limit", "string", "", "sign, value and unit", nullable=False),
+        Column("limit_value", "float64", "", "in `limit_unit`", nullable=False),
+        Column("limit_unit", "string", "", "Gy, %, cc, % of Rx (of this structure's prescription) or none"),
+        Column("value", "float64", "", "of this structure in this dose, in `limit_unit`"),
+        Column("result", "string", "", "pass, fail or not_evaluable", nullable=False),
+        Column("reason", "string", "", "why it is not evaluable"),
+        Column("dose_basis", "string", "", "what the dose is made of: plan, beam_sum, ..."),
+        Column("dose_status", "string", "", "as in dvh_metrics"),
         *PROVENANCE,
     ),
 )  # fmt: skip
@@ -415,6 +445,7 @@ TABLES: dict[str, Table] = {
         AGREEMENT,
         DVH_METRICS,
         DVH_CURVES,
+        CONSTRAINTS,
         RADIOMICS,
         ROBUSTNESS,
         ROBUSTNESS_SUMMARY,

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtpipeline.dvh.column_names import column_number
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.isodose import isodose_volume_cc
 
-__all__ = ["column_number", "conformity", "dose_status", "dvh_metric_columns", "dvh_metrics", "isodose_volume_cc"]
+__all__ = [
+    "biological_columns",
+    "biological_metrics",
+    "column_number",
+    "conformity",
+    "dose_status",
+    "dvh_metric_columns",
+    "dvh_metrics",
+    "isodose_volume_cc",
+]
 
 COVERAGE_LIMIT_PCT = 99.5
 """With less of the structure's dose known, only its maximum is reported."""
@@ -18,16 +28,6 @@ D_CC = (0.03, 0.1, 1, 2, 5)
 V_GY = tuple(range(5, 85, 5))
 V_RX_PCT = (95, 100, 107)
 """The usual columns: D at percent and cc of the volume, V at Gy and, for targets, at percent of the prescription."""
-
-
-def column_number(value: float) -> str:
-    """A number inside a column name: decimal point as underscore, no trailing zeros (0.03 -> 0_03, 12.50 -> 12_5).
-
-    Raises ValueError for a number that is not above 0.
-    """
-    if not value > 0.0:
-        raise ValueError(f"column for {value}; need a number above 0")
-    return f"{value:.6f}".rstrip("0").rstrip(".").replace(".", "_")
 
 
 def dvh_metric_columns(
@@ -97,6 +97,34 @@ def dvh_metrics(
         values[name] = dvh.volume_at_dose_pct(p / 100.0 * rx_gy) if is_covered and rx_gy is not None else None
     values["hi_icru83"] = homogeneity_index(dvh) if is_covered and rx_gy is not None else None
     return values
+
+
+def biological_columns(*, d_pct: Sequence[float] = D_PCT, d_cc: Sequence[float] = D_CC) -> list[str]:
+    """Names of the columns that `biological_metrics` fills with these settings, in order."""
+    doses = [
+        "dmean",
+        "dmin",
+        "dmax",
+        *(f"d{column_number(p)}" for p in d_pct),
+        *(f"d{column_number(v)}cc" for v in d_cc),
+    ]
+    return [f"{quantity}_{dose}_gy" for quantity in ("eqd2", "bed") for dose in (*doses, "geud")]
+
+
+def biological_metrics(
+    quantity: str, dvh: Dvh, *, d_pct: Sequence[float], d_cc: Sequence[float], geud_a: float | None
+) -> dict[str, float | None]:
+    """Values by column name of a structure whose dose is known, from its histogram in EQD2 or BED.
+
+    Parameters
+    ----------
+    quantity: `eqd2` or `bed`, the beginning of the names. geud_a: exponent of gEUD, None for no gEUD.
+    """
+    values: dict[str, float | None] = {"dmean": dvh.dmean_gy, "dmin": dvh.dmin_gy, "dmax": dvh.dmax_gy}
+    values |= {f"d{column_number(p)}": dvh.dose_at_volume_pct(p) for p in d_pct}
+    values |= {f"d{column_number(v)}cc": dvh.dose_at_volume_cc(v) for v in d_cc}
+    values["geud"] = None if geud_a is None else dvh.geud_gy(geud_a)
+    return {f"{quantity}_{name}_gy": value for name, value in values.items()}
 
 
 def dose_status(dvh: Dvh, *, coverage_limit_pct: float = COVERAGE_LIMIT_PCT) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from rtpipeline.config import Config
 from rtpipeline.demo.small import SmallPatient, small_patient
-from rtpipeline.dvh.stage import dose_link
+from rtpipeline.dvh.dose_links import dose_link
 from tests.synthetic.pipeline import Chain, run_chain
 
 FLOAT32 = 1e-6
@@ -81,6 +81,8 @@ def test_a_structure_made_on_an_image_is_met_by_the_doses_in_its_frame(
     facts = {"dose_id": "plan-01", "frame_hash": dose_frame, "structure_sets": links}
     sets = [SimpleNamespace(structure_set_id="rs-01", image_id="ct-01", frame_hash=set_frame)] if set_frame else []
     course = SimpleNamespace(images=[SimpleNamespace(image_id="ct-01", frame_hash=image_frame)], structure_sets=sets)
-    assert dose_link(facts, image_structure(), course) == expected  # type: ignore[arg-type]
+    link = dose_link(facts, image_structure(), course)  # type: ignore[arg-type]
+    assert (link.rule if link else None) == expected
     manual = {"structure_source": "manual", "structure_set_id": "rs-01", "image_id": "ct-01"}
-    assert dose_link(facts, manual, course) == ("registration" if linked else None)  # type: ignore[arg-type]
+    link = dose_link(facts, manual, course)  # type: ignore[arg-type]
+    assert (link.rule if link else None) == ("registration" if linked else None)

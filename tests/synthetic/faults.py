@@ -20,6 +20,7 @@ __all__ = ["ELSEWHERE", "FAULTS", "ODDITIES", "Fault"]
 _NETWORK = "made by the stage that runs TotalSegmentator: tests/segmentation/test_stage.py"
 _PROGRAM = "made when the program of a network fails: tests/segmentation/test_totalsegmentator.py"
 _MODELS = "made by the stage that runs custom models: tests/segmentation/test_custom_stage.py"
+_BIOLOGY = "needs an alpha/beta or a table of constraints: tests/dvh/test_stage_biology.py"
 _FEATURES = "made by the stage that computes features: tests/radiomics/test_stage.py"
 _PERTURBED = "made by the stage that perturbs structures: tests/robustness/test_stage.py"
 _RUNNER = "made by the runner about a stage, not by a stage about data: tests/execution"
@@ -38,6 +39,8 @@ ELSEWHERE: dict[str, str] = {
     "SS_DERIVED_MISSING": "needs definitions of derived structures: tests/structures/test_derive.py",
     "SS_CROP_LANDMARK": "needs a label map: tests/structures/test_crop.py",
     "SS_CROP_CLAMPED": "needs a label map: tests/structures/test_crop.py",
+    "EQD2_NOT_COMPUTED": _BIOLOGY,
+    "CONSTRAINT_NAME": _BIOLOGY,
     "MODEL_INVALID": _MODELS,
     "MODEL_REFUSED": _MODELS,
     "MODEL_UNGATED": _MODELS,
