@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rtpipeline.dvh.interpolation import Field
+from rtpipeline.dvh.spline import fill_unknown, interval_table, spline_coefficients
 from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.grid import Grid
 
@@ -22,7 +24,8 @@ class DoseVolume:
     dose_gy: (z, y, x) in the order of `grid`, Gy. known: (z, y, x) bool, False where the dose is not known (a sum of
     doses whose grids end at different places); None when it is known everywhere. Values that are not finite count as
     unknown. Between voxel centres the dose is interpolated; outside the box that the known voxel centres span it is
-    unknown, not 0 Gy. Raises ValueError when the shapes do not fit.
+    unknown, not 0 Gy. The spline is that of the whole grid, so that the dose at a point does not depend on the
+    structure that asks for it. Raises ValueError when the shapes do not fit.
     """
 
     grid: Grid
@@ -58,6 +61,35 @@ class DoseVolume:
         if self.known is not None:
             finite &= np.asarray(self.known, bool)[self._planes]
         return None if finite.all() else np.ascontiguousarray(finite)
+
+    @cached_property
+    def extremes_gy(self) -> tuple[float, float]:
+        """Least and greatest known value of the grid. Raises ValueError when none is known."""
+        known = self.ascending_known
+        values = self.ascending_gy if known is None else self.ascending_gy[known]
+        return float(values.min()), float(values.max())
+
+    @cached_property
+    def _filled_gy(self) -> Array:
+        """`ascending_gy`, continued into the unknown, so that what is known can be interpolated up to its border."""
+        known = self.ascending_known
+        return self.ascending_gy if known is None else fill_unknown(self.ascending_gy, known, self.offsets_mm)
+
+    @cached_property
+    def linear(self) -> Field:
+        """The trilinear dose; of a grid with two planes, rows and columns at least."""
+        return Field(np.pad(self._filled_gy, 1), self.offsets_mm, np.empty((0, 4, 4)), -np.inf, False)
+
+    @cached_property
+    def cubic(self) -> Field:
+        """The dose by the interpolating cubic spline; of a grid with two planes, rows and columns at least.
+
+        Held at 0 from below where the grid has no negative values (a difference of doses has them); a peak above the
+        grid's values is not cut off, since the true peaks lie between the voxel centres too.
+        """
+        coefficients = spline_coefficients(self._filled_gy, self.offsets_mm)
+        floor_gy = 0.0 if self.extremes_gy[0] >= 0.0 else -np.inf
+        return Field(coefficients, self.offsets_mm, interval_table(self.offsets_mm), floor_gy, True)
 
     @cached_property
     def known_box(self) -> Array | None:

@@ -9,14 +9,15 @@ import numpy as np
 
 from rtpipeline.dvh.curve import Dvh, graded_edges, volume_above
 from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.extremes import node_extremes, surface_extremes
+from rtpipeline.dvh.extremes import climb, node_extremes, surface_extremes
+from rtpipeline.dvh.interpolation import Field
 from rtpipeline.dvh.sampling import sample_cells, sample_cells_parallel, totals
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.solid import PrismSolid
 
 __all__ = ["DEFAULT_SAMPLING", "DoseVolume", "Interpolation", "Sampling", "compute_dvh"]
 
-Interpolation = Literal["linear"]
+Interpolation = Literal["linear", "cubic"]
 
 _ALL_KNOWN = np.empty((0, 0, 0), bool)
 """Stands for the mask when every voxel is known (compiled code takes no None)."""
@@ -27,6 +28,11 @@ PARALLEL_TOLERANCE = 1e-6
 
 LAYER_TOLERANCE = 1e-9
 """A slab that is a whole number of cells thick but for rounding gets no extra layer."""
+
+
+ROUNDING_SHARE = 1e-12
+"""A dose this near to the grid's least or greatest value, as a share of the greatest, is that value: a uniform dose is
+one step and not a curve of rounding errors."""
 
 
 MAX_WINDOW_CELLS = 4_000_000
@@ -79,9 +85,9 @@ def compute_dvh(
 ) -> Dvh:
     """Dose-volume histogram of the solid in the dose; both in the same patient frame, in any orientation.
 
-    interpolation: of the dose between voxel centres; 'linear' is trilinear. Where the dose is unknown the solid counts
-    for the volume and for nothing else. Raises ValueError for a solid without volume (a single plane of unknown
-    thickness) and for an unknown interpolation.
+    interpolation: of the dose between voxel centres; 'linear' is trilinear, 'cubic' the spline of `spline`. Where the
+    dose is unknown the solid counts for the volume and for nothing else. Raises ValueError for a solid without volume
+    (a single plane of unknown thickness) and for an unknown interpolation.
     """
     if interpolation not in get_args(Interpolation):
         raise ValueError(f"interpolation {interpolation!r}; need one of {', '.join(get_args(Interpolation))}")
@@ -92,13 +98,13 @@ def compute_dvh(
     dmin_gy, dmax_gy, dmean_gy, coverage_pct = None, None, None, 0.0
     edges, volumes, n_samples = np.empty(0), np.empty(0), 0
 
-    placed = _place(solid, slabs, thicknesses, dose, cell_mm)
+    placed = _place(solid, slabs, thicknesses, dose, cell_mm, interpolation)
     if placed is not None:
-        samples, unknown_mm3 = _sample(solid, dose, placed)
+        samples, unknown_mm3, cell_extremes = _sample(solid, placed)
         n_samples = len(samples)
     if placed is not None and n_samples > 0:
-        sampled_mm3, dose_mm3_gy, least, greatest = totals(samples)
-        dmin_gy, dmax_gy = _extremes(solid, dose, placed, least, greatest)
+        sampled_mm3, dose_mm3_gy = totals(samples)
+        dmin_gy, dmax_gy = _extremes(solid, dose, placed, cell_extremes)
         dmean_gy = dose_mm3_gy / sampled_mm3
         known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
         coverage_pct = 100.0 * known_share
@@ -135,7 +141,7 @@ class _Placement:
     """Where a solid lies in a dose, and how it is cut. See `sampling` for the frames.
 
     matrix: (3, 4) solid to dose; corners: (8, 3) of the solid's bounding box in the dose's (offset, row, column);
-    box: (3, 2) where the dose can be interpolated; known: mask or (0, 0, 0).
+    field: the interpolated dose; box: (3, 2) where it can be interpolated; known: mask or (0, 0, 0).
     """
 
     slabs_mm: Array
@@ -143,12 +149,18 @@ class _Placement:
     cell_mm: float
     matrix: Array
     corners: Array
+    field: Field
     box: Array
     known: np.ndarray
 
 
 def _place(
-    solid: PrismSolid, slabs_mm: Array, thicknesses_mm: Array, dose: DoseVolume, cell_mm: float
+    solid: PrismSolid,
+    slabs_mm: Array,
+    thicknesses_mm: Array,
+    dose: DoseVolume,
+    cell_mm: float,
+    interpolation: Interpolation,
 ) -> _Placement | None:
     """None when nothing can be interpolated in this dose."""
     if dose.known_box is None:
@@ -160,31 +172,30 @@ def _place(
         cell_mm=cell_mm,
         matrix=np.c_[to_dose[:, :3] @ solid.axes.T, to_dose[:, 3]],
         corners=solid.corners_xyz_mm @ to_dose[:, :3].T + to_dose[:, 3],
+        field=dose.cubic if interpolation == "cubic" else dose.linear,
         box=dose.known_box,
         known=_ALL_KNOWN if dose.ascending_known is None else dose.ascending_known,
     )
 
 
-def _sample(solid: PrismSolid, dose: DoseVolume, placed: _Placement) -> tuple[Array, float]:
-    """Dose samples of all cells with known dose, and the volume (mm3) of the others."""
+def _sample(solid: PrismSolid, placed: _Placement) -> tuple[Array, float, Array]:
+    """Dose samples of all cells with known dose, the volume (mm3) of the others, and the extremes of the samples."""
     low, high = solid.bounds_uvw_mm[:, :2]
     shape = np.maximum(1, np.ceil((high - low) / placed.cell_mm)).astype(np.int64)
     # a hair wider than the solid, so that the last vertex does not fall out by rounding
     cell = (high - low) / shape * (1.0 + 1e-9)
     inside_box = bool(np.all(placed.corners >= placed.box[:, 0]) and np.all(placed.corners <= placed.box[:, 1]))
     body = (solid.edges, solid.edge_starts, placed.slabs_mm, placed.n_layers)
-    field = (placed.matrix, dose.ascending_gy, dose.offsets_mm)
+    field = (placed.matrix, placed.field, placed.known, placed.box)
     u_is_column = _parallel_axes(placed.matrix, solid.bounds_uvw_mm)
     # whole cells, a third more for those on the border, and room for one more layer; the table grows when that is short
     room = min(int(shape.prod()), MAX_WINDOW_CELLS)
     capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + room
-    if inside_box and placed.known.shape[0] == 0 and u_is_column is not None:
-        samples, n = sample_cells_parallel(*body, low, cell, shape, *field, u_is_column, capacity)
-        return samples[:n], 0.0
-    samples, n, unknown_mm3 = sample_cells(
-        *body, low, cell, shape, *field, placed.known, placed.box, inside_box, capacity
-    )
-    return samples[:n], unknown_mm3
+    if u_is_column is not None:
+        samples, n, unknown_mm3, found = sample_cells_parallel(*body, low, cell, shape, *field, u_is_column, capacity)
+    else:
+        samples, n, unknown_mm3, found = sample_cells(*body, low, cell, shape, *field, inside_box, capacity)
+    return samples[:n], unknown_mm3, found
 
 
 def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:
@@ -201,35 +212,28 @@ def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:
     return None
 
 
-def _extremes(
-    solid: PrismSolid, dose: DoseVolume, placed: _Placement, least: float, greatest: float
-) -> tuple[float, float]:
-    """Least and greatest dose (Gy) of the cells, widened by the walls and the voxel centres inside the solid."""
-    wall_least, wall_greatest = surface_extremes(
+def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, in_cells: Array) -> tuple[float, float]:
+    """Least and greatest dose (Gy): of the cells, the walls, the voxel centres inside, and near the best of each."""
+    field = (placed.matrix, placed.field, placed.known, placed.box)
+    on_walls = surface_extremes(
         solid.points_uv_mm,
         solid.contour_starts,
         solid.plane_starts,
         placed.slabs_mm,
         placed.n_layers,
         placed.cell_mm,
-        placed.matrix,
-        dose.ascending_gy,
-        dose.offsets_mm,
-        placed.known,
-        placed.box,
+        *field,
     )
-    least, greatest = min(least, wall_least), max(greatest, wall_greatest)
+    least, greatest = float(min(in_cells[0, 0], on_walls[0, 0])), float(max(in_cells[1, 0], on_walls[1, 0]))
     first, last = placed.corners.min(axis=0), placed.corners.max(axis=0)
     window = np.empty((3, 2), np.int64)
     window[0] = np.searchsorted(dose.offsets_mm, first[0]), np.searchsorted(dose.offsets_mm, last[0], side="right")
     for axis in (1, 2):
         window[axis] = np.clip([np.ceil(first[axis]), np.floor(last[axis]) + 1], 0, dose.grid.shape_zyx[axis])
     inverse = np.linalg.inv(placed.matrix[:, :3])
-    least, greatest = node_extremes(
-        solid.edges,
-        solid.edge_starts,
-        placed.slabs_mm,
-        solid.bounds_uvw_mm,
+    body = (solid.edges, solid.edge_starts, placed.slabs_mm, solid.bounds_uvw_mm)
+    at_nodes = node_extremes(
+        *body,
         np.c_[inverse, -inverse @ placed.matrix[:, 3]],
         window,
         dose.ascending_gy,
@@ -238,4 +242,14 @@ def _extremes(
         least,
         greatest,
     )
-    return float(least), float(greatest)
+    for found in (in_cells, on_walls, at_nodes):
+        if np.isfinite(found[0, 0]):
+            least = min(least, climb(*body, *field, found[0], placed.cell_mm, -1.0))
+        if np.isfinite(found[1, 0]):
+            greatest = max(greatest, climb(*body, *field, found[1], placed.cell_mm, 1.0))
+    return _without_rounding(least, dose), _without_rounding(greatest, dose)
+
+
+def _without_rounding(dose_gy: float, dose: DoseVolume) -> float:
+    tolerance = ROUNDING_SHARE * max(map(abs, dose.extremes_gy))
+    return next((value for value in dose.extremes_gy if abs(dose_gy - value) <= tolerance), float(dose_gy))

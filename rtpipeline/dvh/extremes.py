@@ -1,7 +1,8 @@
 """Least and greatest dose in a solid, its surface included.
 
 A sum over cells sees neither the corners of the solid, where a linear dose has its extremes, nor the voxel centres,
-where an interpolated one has its peaks. Frames and matrices as in `sampling`.
+where a trilinear one has its peaks, nor the peaks of a cubic one between them. So walls and voxel centres are looked at
+too, and from the best point of each kind a search climbs on. Frames and matrices as in `sampling`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,36 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from rtpipeline.dvh.interpolation import Bools, is_known, linear_dose, lower_plane
+from rtpipeline.dvh.interpolation import Field, dose_at, is_known, lower_plane
+from rtpipeline.dvh.sampling import note_extremes, nothing_found
+from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array, Ints, is_inside
+
+N_HALVINGS = 30
+"""A climb ends when its step is this many times halved: 1e-9 of a cell."""
+
+
+@njit(cache=True, error_model="numpy")
+def _known_dose(
+    matrix: Array, field: Field, known: Bools, box: Array, u: float, v: float, w: float, weights: Array
+) -> tuple[bool, float, float, float, float]:
+    """Whether the dose at a point of the solid's frame is known, the dose, and its derivatives by u, v, w."""
+    t = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] * w + matrix[0, 3]
+    row = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] * w + matrix[1, 3]
+    column = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] * w + matrix[2, 3]
+    if not (box[0, 0] <= t <= box[0, 1] and box[1, 0] <= row <= box[1, 1] and box[2, 0] <= column <= box[2, 1]):
+        return False, 0.0, 0.0, 0.0, 0.0
+    k = lower_plane(field.offsets, t, 0)
+    if known.shape[0] > 0 and not is_known(known, field.offsets, k, t, row, column):
+        return False, 0.0, 0.0, 0.0, 0.0
+    value, by_t, by_row, by_column = dose_at(field, k, t, row, column, weights)
+    return (
+        True,
+        value,
+        by_t * matrix[0, 0] + by_row * matrix[1, 0] + by_column * matrix[2, 0],
+        by_t * matrix[0, 1] + by_row * matrix[1, 1] + by_column * matrix[2, 1],
+        by_t * matrix[0, 2] + by_row * matrix[1, 2] + by_column * matrix[2, 2],
+    )
 
 
 @njit(cache=True, error_model="numpy")
@@ -22,17 +51,14 @@ def surface_extremes(
     n_layers: Ints,
     pitch: float,
     matrix: Array,
-    dose: Array,
-    offsets: Array,
+    field: Field,
     known: Bools,
     box: Array,
-) -> tuple[float, float]:
-    """Least and greatest known dose on the walls of the prisms: every vertex, and points between at most `pitch` apart.
-
-    points: (n, 2) contour vertices in u, v. Returns (inf, -inf) where no such point has a known dose.
-    """
-    least, greatest = np.inf, -np.inf
-    k = 0
+) -> Array:
+    """Least and greatest known dose on the walls of the prisms and where, see `note_extremes`: every vertex, and points
+    between at most `pitch` apart. points: (n, 2) contour vertices in u, v."""
+    found = nothing_found()
+    weights = np.empty((3, 2, 4))
     for plane in range(slabs.shape[0]):
         for level in range(n_layers[plane] + 1):
             w = slabs[plane, 0] + (slabs[plane, 1] - slabs[plane, 0]) * level / n_layers[plane]
@@ -44,21 +70,20 @@ def surface_extremes(
                     n_parts = max(1, int(np.ceil(np.sqrt(du * du + dv * dv) / pitch)))
                     for part in range(n_parts):
                         u, v = points[p, 0] + du * part / n_parts, points[p, 1] + dv * part / n_parts
-                        t = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] * w + matrix[0, 3]
-                        row = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] * w + matrix[1, 3]
-                        column = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] * w + matrix[2, 3]
-                        if not (
-                            box[0, 0] <= t <= box[0, 1]
-                            and box[1, 0] <= row <= box[1, 1]
-                            and box[2, 0] <= column <= box[2, 1]
-                        ):
-                            continue
-                        k = lower_plane(offsets, t, k)
-                        if known.shape[0] > 0 and not is_known(known, offsets, k, t, row, column):
-                            continue
-                        value = linear_dose(dose, offsets, k, t, row, column, False)[0]
-                        least, greatest = min(least, value), max(greatest, value)
-    return least, greatest
+                        has_dose, value, _, _, _ = _known_dose(matrix, field, known, box, u, v, w, weights)
+                        if has_dose:
+                            note_extremes(found, value, u, v, w)
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def _is_in_solid(edges: Array, edge_starts: Ints, slabs: Array, bounds: Array, u: float, v: float, w: float) -> bool:
+    if not (
+        bounds[0, 0] <= u <= bounds[1, 0] and bounds[0, 1] <= v <= bounds[1, 1] and bounds[0, 2] <= w <= bounds[1, 2]
+    ):
+        return False
+    plane = np.searchsorted(slabs[:, 0], w, side="right") - 1
+    return w <= slabs[plane, 1] and is_inside(edges, edge_starts[plane], edge_starts[plane + 1], u, v)
 
 
 @njit(cache=True, error_model="numpy")
@@ -74,12 +99,13 @@ def node_extremes(
     known: Bools,
     least: float,
     greatest: float,
-) -> tuple[float, float]:
-    """`least` and `greatest` widened by the voxels whose centre lies in the solid.
+) -> Array:
+    """Voxels whose centre lies in the solid and whose dose is not between `least` and `greatest`, see `note_extremes`.
 
-    Interpolated dose has its peaks at voxel centres, which cells straddle. bounds: (2, 3) of the solid in u, v, w;
-    inverse: (3, 4) from (offset, row, column) to u, v, w; window: (3, 2) first and last voxel + 1 to look at.
+    bounds: (2, 3) of the solid in u, v, w; inverse: (3, 4) from (offset, row, column) to u, v, w; window: (3, 2) first
+    and last voxel + 1 to look at.
     """
+    found = nothing_found()
     for k in range(window[0, 0], window[0, 1]):
         for j in range(window[1, 0], window[1, 1]):
             for i in range(window[2, 0], window[2, 1]):
@@ -90,13 +116,54 @@ def node_extremes(
                 u = inverse[0, 0] * t + inverse[0, 1] * j + inverse[0, 2] * i + inverse[0, 3]
                 v = inverse[1, 0] * t + inverse[1, 1] * j + inverse[1, 2] * i + inverse[1, 3]
                 w = inverse[2, 0] * t + inverse[2, 1] * j + inverse[2, 2] * i + inverse[2, 3]
-                if not (
-                    bounds[0, 0] <= u <= bounds[1, 0]
-                    and bounds[0, 1] <= v <= bounds[1, 1]
-                    and bounds[0, 2] <= w <= bounds[1, 2]
-                ):
-                    continue
-                plane = np.searchsorted(slabs[:, 0], w, side="right") - 1
-                if w <= slabs[plane, 1] and is_inside(edges, edge_starts[plane], edge_starts[plane + 1], u, v):
+                if _is_in_solid(edges, edge_starts, slabs, bounds, u, v, w):
+                    note_extremes(found, value, u, v, w)
                     least, greatest = min(least, value), max(greatest, value)
-    return least, greatest
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def climb(
+    edges: Array,
+    edge_starts: Ints,
+    slabs: Array,
+    bounds: Array,
+    matrix: Array,
+    field: Field,
+    known: Bools,
+    box: Array,
+    start: Array,
+    step: float,
+    sign: float,
+) -> float:
+    """Greatest dose (sign 1) or least (-1) near a point of the solid; `start` (4,): its dose and place, see
+    `note_extremes`; step: mm, at first.
+
+    Steps along u, v and w up the slope, halved when none leads higher inside the solid and the known dose.
+    """
+    weights = np.empty((3, 2, 4))
+    best, place = start[0], start[1:].copy()
+    trial = np.empty(3)
+    has_dose, _, gu, gv, gw = _known_dose(matrix, field, known, box, place[0], place[1], place[2], weights)
+    if not has_dose:
+        return best
+    for _ in range(N_HALVINGS):
+        is_higher = True
+        while is_higher:
+            is_higher = False
+            for axis in range(3):
+                trial[:] = place
+                slope = sign * (gu if axis == 0 else gv if axis == 1 else gw)
+                trial[axis] += step if slope > 0.0 else -step
+                has_dose, value, hu, hv, hw = _known_dose(
+                    matrix, field, known, box, trial[0], trial[1], trial[2], weights
+                )
+                if (
+                    has_dose
+                    and sign * value > sign * best
+                    and _is_in_solid(edges, edge_starts, slabs, bounds, trial[0], trial[1], trial[2])
+                ):
+                    best, gu, gv, gw, is_higher = value, hu, hv, hw, True
+                    place[:] = trial
+        step *= 0.5
+    return best

@@ -1,23 +1,40 @@
-"""Trilinear dose at a point, its derivatives, and whether it is known there: compiled, for the other kernels to call.
+"""Dose at a point, its derivatives, and whether it is known there: compiled, for the other kernels to call.
 
 Points are given as (offset along the dose grid's normal in mm, row index, column index); planes may be spaced unevenly.
+Along each axis the dose is a sum of four coefficients, times weights that depend on the point's place between its two
+voxel centres: those of the cubic spline (`spline`), or, for the linear dose, the values themselves with two weights.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array
-
-Bools = NDArray[np.bool_]
 
 NO_WEIGHT = 1e-9
 """A voxel with less interpolation weight takes no part, so it need not be known."""
 
 ON_NODE = 1e-7
 """A point nearer to a voxel centre than this share of the spacing lies on it."""
+
+
+class Field(NamedTuple):
+    """An interpolated dose.
+
+    coefficients: (z + 2, y + 2, x + 2); of the voxel centres k and k + 1 those with the indices k .. k + 3 take part.
+    Linear: the values, with a border that plays no part. offsets: (z,) ascending planes, mm. table: (z - 1, 4, 4)
+    weights between planes, see `interval_table`; unused when linear. floor_gy: dose below which the spline is held.
+    """
+
+    coefficients: Array
+    offsets: Array
+    table: Array
+    floor_gy: float
+    is_cubic: bool
 
 
 @njit(cache=True, error_model="numpy")
@@ -38,32 +55,6 @@ def lower_index(position: float, n: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _linear_in_cell(
-    dose: Array, offsets: Array, k: int, j: int, i: int, t: float, row: float, column: float
-) -> tuple[float, float, float, float]:
-    """Trilinear dose between the voxels (k, j, i) and (k + 1, j + 1, i + 1) and its derivatives, see `linear_dose`."""
-    gap = offsets[k + 1] - offsets[k]
-    a = min(max((t - offsets[k]) / gap, 0.0), 1.0)
-    b = min(max(row - j, 0.0), 1.0)
-    c = min(max(column - i, 0.0), 1.0)
-    d000, d001, d010, d011 = dose[k, j, i], dose[k, j, i + 1], dose[k, j + 1, i], dose[k, j + 1, i + 1]
-    d100, d101, d110, d111 = (
-        dose[k + 1, j, i],
-        dose[k + 1, j, i + 1],
-        dose[k + 1, j + 1, i],
-        dose[k + 1, j + 1, i + 1],
-    )
-    e00, e01 = d000 + (d100 - d000) * a, d001 + (d101 - d001) * a
-    e10, e11 = d010 + (d110 - d010) * a, d011 + (d111 - d011) * a
-    f0, f1 = e00 + (e10 - e00) * b, e01 + (e11 - e01) * b
-    by_column = f1 - f0
-    by_row = (e10 - e00) * (1.0 - c) + (e11 - e01) * c
-    low = (d100 - d000) * (1.0 - b) + (d110 - d010) * b
-    high = (d101 - d001) * (1.0 - b) + (d111 - d011) * b
-    return f0 + by_column * c, (low + (high - low) * c) / gap, by_row, by_column
-
-
-@njit(cache=True, error_model="numpy")
 def tie(share: float, lower: int, n: int) -> int:
     """Step to the neighbouring interval that a point at this share of its interval also belongs to; 0: none."""
     if share < ON_NODE and lower > 0:
@@ -74,34 +65,96 @@ def tie(share: float, lower: int, n: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def linear_dose(
-    dose: Array, offsets: Array, k: int, t: float, row: float, column: float, both_sides: bool
-) -> tuple[float, float, float, float]:
-    """Trilinear dose between planes k and k + 1 and its derivatives by t (per mm), row and column index.
+def _linear_weights(s: float, gap: float, side: int, other_gap: float, weights: Array) -> None:
+    """Weights of the value (row 0) and of the derivative (row 1); s: share of the interval below the point.
 
-    both_sides: where the derivative jumps at a voxel centre, the mean of its two sides, so that the result does not
-    depend on the direction in which rows, columns and planes are listed.
+    side: where the derivative jumps at a voxel centre, see `tie`, it is the mean of its two sides, so that the result
+    does not depend on the direction in which rows, columns and planes are listed.
     """
-    j, i = lower_index(row, dose.shape[1]), lower_index(column, dose.shape[2])
-    if both_sides:
-        dk = tie((t - offsets[k]) / (offsets[k + 1] - offsets[k]), k, dose.shape[0])
-        dj, di = tie(row - j, j, dose.shape[1]), tie(column - i, i, dose.shape[2])
-        if dk != 0 or dj != 0 or di != 0:
-            value, by_t, by_row, by_column = 0.0, 0.0, 0.0, 0.0
-            for side in range(8):
-                kk, jj, ii = k + dk * (side & 1), j + dj * (side >> 1 & 1), i + di * (side >> 2 & 1)
-                v, gt, gr, gc = _linear_in_cell(dose, offsets, kk, jj, ii, t, row, column)
-                value += 0.125 * v
-                by_t += 0.125 * gt
-                by_row += 0.125 * gr
-                by_column += 0.125 * gc
-            return value, by_t, by_row, by_column
-    return _linear_in_cell(dose, offsets, k, j, i, t, row, column)
+    s = min(max(s, 0.0), 1.0)
+    own, other = (1.0 / gap, 0.0) if side == 0 else (0.5 / gap, 0.5 / other_gap)
+    weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3] = 0.0, 1.0 - s, s, 0.0
+    weights[1, 0], weights[1, 1], weights[1, 2], weights[1, 3] = 0.0, -own, own, 0.0
+    if side < 0:
+        weights[1, 0] -= other
+        weights[1, 1] += other
+    elif side > 0:
+        weights[1, 2] -= other
+        weights[1, 3] += other
+
+
+@njit(cache=True, error_model="numpy")
+def plane_weights(field: Field, k: int, t: float, weights: Array) -> None:
+    """Weights (2, 4) of the planes' coefficients k .. k + 3 in the dose at offset t and in its derivative per mm."""
+    offsets = field.offsets
+    gap = offsets[k + 1] - offsets[k]
+    s = (t - offsets[k]) / gap
+    if field.is_cubic:
+        for m in range(4):
+            c = field.table[k, m]
+            weights[0, m] = c[0] + s * (c[1] + s * (c[2] + s * c[3]))
+            weights[1, m] = (c[1] + s * (2.0 * c[2] + s * 3.0 * c[3])) / gap
+        return
+    side = tie(s, k, offsets.shape[0])
+    _linear_weights(s, gap, side, offsets[k + side + 1] - offsets[k + side], weights)
+
+
+@njit(cache=True, error_model="numpy")
+def index_weights(is_cubic: bool, position: float, lower: int, n: int, weights: Array) -> None:
+    """The same along rows or columns, of the coefficients lower .. lower + 3; derivative per index."""
+    s = position - lower
+    if not is_cubic:
+        _linear_weights(s, 1.0, tie(s, lower, n), 1.0, weights)
+        return
+    r = 1.0 - s
+    weights[0, 0] = r * r * r / 6.0
+    weights[0, 1] = 2.0 / 3.0 - s * s * (1.0 - 0.5 * s)
+    weights[0, 2] = 2.0 / 3.0 - r * r * (1.0 - 0.5 * r)
+    weights[0, 3] = s * s * s / 6.0
+    weights[1, 0] = -0.5 * r * r
+    weights[1, 1] = s * (1.5 * s - 2.0)
+    weights[1, 2] = r * (2.0 - 1.5 * r)
+    weights[1, 3] = 0.5 * s * s
+
+
+@njit(cache=True, error_model="numpy")
+def dose_at(
+    field: Field, k: int, t: float, row: float, column: float, weights: Array
+) -> tuple[float, float, float, float]:
+    """Dose (Gy) between planes k and k + 1 and its derivatives by t (per mm), row and column index.
+
+    weights: work space (3, 2, 4).
+    """
+    n_rows, n_columns = field.coefficients.shape[1] - 2, field.coefficients.shape[2] - 2
+    j, i = lower_index(row, n_rows), lower_index(column, n_columns)
+    plane_weights(field, k, t, weights[0])
+    index_weights(field.is_cubic, row, j, n_rows, weights[1])
+    index_weights(field.is_cubic, column, i, n_columns, weights[2])
+    value, by_t, by_row, by_column = 0.0, 0.0, 0.0, 0.0
+    for a in range(4):
+        in_plane, in_plane_by_row, in_plane_by_column = 0.0, 0.0, 0.0
+        if weights[0, 0, a] == 0.0 and weights[0, 1, a] == 0.0:
+            continue
+        for b in range(4):
+            c = field.coefficients[k + a, j + b, i : i + 4]
+            w, d = weights[2, 0], weights[2, 1]
+            line = c[0] * w[0] + c[1] * w[1] + c[2] * w[2] + c[3] * w[3]
+            slope = c[0] * d[0] + c[1] * d[1] + c[2] * d[2] + c[3] * d[3]
+            in_plane += weights[1, 0, b] * line
+            in_plane_by_row += weights[1, 1, b] * line
+            in_plane_by_column += weights[1, 0, b] * slope
+        value += weights[0, 0, a] * in_plane
+        by_t += weights[0, 1, a] * in_plane
+        by_row += weights[0, 0, a] * in_plane_by_row
+        by_column += weights[0, 0, a] * in_plane_by_column
+    if value < field.floor_gy:
+        return field.floor_gy, 0.0, 0.0, 0.0
+    return value, by_t, by_row, by_column
 
 
 @njit(cache=True, error_model="numpy")
 def is_known(known: Bools, offsets: Array, k: int, t: float, row: float, column: float) -> bool:
-    """Whether every voxel that takes part in the interpolation is known."""
+    """Whether every voxel between which the point lies is known."""
     j, i = lower_index(row, known.shape[1]), lower_index(column, known.shape[2])
     a, b, c = (t - offsets[k]) / (offsets[k + 1] - offsets[k]), row - j, column - i
     for dk in range(2):
