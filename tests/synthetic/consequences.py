@@ -19,7 +19,7 @@ NO_MEASURE = frozenset(
     [
         *("cohort", "patient_id", "course_id", "image_id", "modality", "structure_set_id", "structure_source"),
         *("structure_id", "structure_name", "structure_name_tg263", "dose_id", "roi_type", "prescription_source"),
-        *("dose_basis", "dose_link", "stage_key", "rtpipeline_version", "end_cap"),
+        *("dose_basis", "dose_link", "dose_registrations", "stage_key", "rtpipeline_version", "end_cap"),
     ]
 )
 """Columns of `dvh_metrics` that may differ between two exports of the same truth."""
