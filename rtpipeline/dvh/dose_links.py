@@ -64,3 +64,9 @@ def dose_link(dose_facts: Mapping[str, Any], structure: Mapping[str, Any], cours
 def _link(rule: str, entry: Mapping[str, Any]) -> DoseLink:
     matrix = entry.get("matrix")
     return DoseLink(rule, tuple(entry.get("registrations", ())), None if matrix is None else np.array(matrix, float))
+
+
+def registrations(dose_facts: Mapping[str, Any], link: DoseLink) -> str | None:
+    """Ids of the registrations that brought the parts of a dose together and the dose to a structure, joined with ;."""
+    of_parts = [reg_id for way in dose_facts.get("part_routes", {}).values() for reg_id in way["registrations"]]
+    return ";".join(sorted({*of_parts, *link.registrations})) or None

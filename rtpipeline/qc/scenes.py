@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtpipeline.contracts.findings import Finding, finding
-from rtpipeline.contracts.manifests import ImageRef
+from rtpipeline.contracts.manifests import ImageRef, StructureSetRef
 from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.outlines import read_contours
+from rtpipeline.geometry.rigid import is_identity, moved
 from rtpipeline.geometry.solid import PrismSolid
 from rtpipeline.prepare.image_files import image_folder, load_geometry, load_values
 from rtpipeline.qc.colours import colours
@@ -203,25 +204,44 @@ def _doses(
     outputs: CourseOutputs, image: ImageRef | None, frame_hash: str | None, metrics: Sequence[Row]
 ) -> list[DoseLayer]:
     """Doses of the frame of reference, and those that apply to a structure set on the image; the total first."""
-    on_image = {s.structure_set_id for s in outputs.course.structure_sets if image and s.image_id == image.image_id}
+    on_image = [s for s in outputs.course.structure_sets if image and s.image_id == image.image_id]
     found = []
     entries = outputs.facts("prepare_rt", "doses.json")
     brachy = any(p.plan_class == "brachy" for p in outputs.course.plans)
     over_rx = SCALE_OVER_RX_BRACHY if brachy else SCALE_OVER_RX
     for facts in sorted(entries, key=lambda d: not d["whole_course"]):
-        same = frame_hash is not None and facts["frame_hash"] == frame_hash
         folder = outputs.folders["prepare_rt"] / "doses" / facts["dose_id"]
-        if not (same or on_image & set(facts["structure_set_ids"])) or not (folder / "dose.npy").is_file():
+        way = _way_to_image(facts, on_image, frame_hash)
+        if way is None or not (folder / "dose.npy").is_file():
             continue
-        layer = _layer(folder, facts, _rx_gy(outputs, facts, metrics), over_rx)
+        layer = _layer(folder, facts, _rx_gy(outputs, facts, metrics), over_rx, way)
         if layer is not None:
             found.append(layer)
     return found[:MAX_DOSES]
 
 
-def _layer(folder: Path, facts: Row, rx_gy: float | None, over_rx: float) -> DoseLayer | None:
-    """The dose as it lies on disk; None where there is nothing to interpolate or no dose at all."""
+def _way_to_image(facts: Row, on_image: Sequence[StructureSetRef], frame_hash: str | None) -> Array | None:
+    """(4, 4) matrix from a dose's frame of reference to the image's; None where the dose has no place on the image."""
+    if frame_hash is not None and facts["frame_hash"] == frame_hash:
+        return np.eye(4)
+    entries = {e["structure_set_id"]: e for e in facts["structure_sets"]}
+    for ref in on_image:
+        entry = entries.get(ref.structure_set_id)
+        if entry is None:
+            continue
+        matrix = entry.get("matrix")
+        if matrix is None:
+            return np.eye(4)
+        if ref.frame_hash == frame_hash:  # else it leads to structures that lie in another frame than the image
+            return np.array(matrix, float)
+    return None
+
+
+def _layer(folder: Path, facts: Row, rx_gy: float | None, over_rx: float, way: Array) -> DoseLayer | None:
+    """The dose as it lies on disk, where the way to the image takes it; None where there is nothing to interpolate or
+    no dose at all."""
     grid = Grid.from_json(json.loads((folder / "geometry.json").read_text()))
+    grid = grid if is_identity(way) else moved(grid, way)
     dose = np.load(folder / "dose.npy", mmap_mode="r")
     known = np.load(folder / "known.npy", mmap_mode="r") if (folder / "known.npy").is_file() else None
     if min(grid.shape_zyx) < 2 or not facts["max_gy"]:

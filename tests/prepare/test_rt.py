@@ -16,13 +16,14 @@ from pydicom.uid import generate_uid
 
 from rtpipeline.config import Config
 from rtpipeline.contracts.tables import FRACTIONS, TPS_DVH
+from rtpipeline.demo.grid import axial_grid
 from rtpipeline.demo.headers import new_object, reference_to
 from rtpipeline.demo.linear_dose import LinearDose
 from rtpipeline.demo.small import CENTRE_MM, SmallPatient, small_patient
 from rtpipeline.demo.write_rtdose import rtdose_dataset
 from rtpipeline.geometry.rigid import carried
 from tests.prepare.rt_runs import Prepared, run_stages
-from tests.synthetic.edits import REGISTERED, carried_over, identity_registration, registration
+from tests.synthetic.edits import REGISTERED, carried_over, identity_registration, registration, tie
 
 FLOAT32_RELATIVE = 1e-7
 """Doses are written as float32; the demo's own step of 1e-6 Gy is smaller than that at 50 Gy."""
@@ -368,8 +369,6 @@ def test_a_multi_plan_dose_that_fits_no_sum_of_prescriptions_is_no_total(patient
 
 def test_parts_on_different_grids_are_added_on_their_union(patient, export):
     """The second beam's grid is finer, shifted and smaller: known is what both cover."""
-    from rtpipeline.demo.grid import axial_grid
-
     small = axial_grid(lower_mm=(-20.0, -40.0, 20.0), shape_xyz=(20, 20, 14), spacing_xyz_mm=(3.0, 3.0, 3.0))
     patient.rtdose = None
     patient.extra = [
@@ -738,6 +737,29 @@ def test_phases_in_two_frames_are_added_through_their_registration(patient, expo
     assert np.abs(values[known] - patient.dose.at(at) - boost.at(at)).max() <= 1e-5
     assert [f.object for f in found.findings if f.code == "REG_APPLIED"] == ["total plan-02", "plan-02 rs-01"]
     assert {f.severity for f in found.findings} == {"I"}
+
+
+def test_phases_whose_grids_are_turned_against_each_other_are_added_where_they_lie(patient, export):
+    """The boost's grid is axial in its own frame, so that the registration turns it in the other one."""
+    other, plan = patient.study.uids("other frame"), second_phase(patient)[0]
+    boost = LinearDose.through(16.0, CENTRE_MM, (0.02, 0.03, -0.01))
+    gradient = np.array(boost.gradient_gy_per_mm)
+    turned = LinearDose(
+        boost.offset_gy + gradient @ REGISTERED[:3, 3], tuple(REGISTERED[:3, :3].T @ gradient)
+    )  # the same dose in coordinates of the other frame
+    middle = carried(np.linalg.inv(REGISTERED), np.array([CENTRE_MM]))[0]
+    grid = axial_grid(lower_mm=tuple(middle - 30.0), shape_xyz=(21, 16, 13), spacing_xyz_mm=(3.0, 4.0, 5.0))
+    ds = rtdose_dataset(turned.on(grid), grid, patient.study, plan=plan, structure_set=patient.rtstruct)
+    ds.FrameOfReferenceUID = other
+    tie(plan, patient.rtplan, "CONCURRENT")
+    patient.extra = [plan, ds, registration(patient, other, REGISTERED)]
+    found = export(patient)
+    union, values, known = found.volume("total")
+    at = union.index_zyx_to_patient(np.argwhere(known).astype(float))
+    inside = carried(np.linalg.inv(REGISTERED), at) - (middle - 30.0)
+    assert (inside > -1e-3).all() and (inside < 60.0 + 1e-3).all()  # the smaller grid's own box, in its own frame
+    assert 0.9 < known.sum() / (21 * 16 * 13) <= 1.0  # all of its voxels but what leaves the larger grid
+    assert np.abs(values[known] - patient.dose.at(at) - boost.at(at)).max() <= 1e-5
 
 
 def test_the_way_between_two_phases_may_lead_through_a_third_frame(patient, export):

@@ -8,10 +8,29 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtpipeline.demo.small import SmallPatient, small_patient
 from rtpipeline.demo.write_rtrecord import rtrecord_dataset, treatment_fractions
-from tests.synthetic.consequences import RX_COLUMNS, assert_same_row, assert_same_rows, dvh, is_missing, same_numbers
-from tests.synthetic.edits import identity_registration, new_dose, second_plan, tie
+from tests.synthetic.consequences import (
+    RX_COLUMNS,
+    TURNED,
+    assert_same_row,
+    assert_same_rows,
+    dvh,
+    is_missing,
+    same_numbers,
+)
+from tests.synthetic.edits import (
+    REGISTERED,
+    Points,
+    carried_over,
+    identity_registration,
+    new_dose,
+    registration,
+    second_plan,
+    tie,
+)
 from tests.synthetic.pipeline import Chain
 from tests.synthetic.registry import Consequence, E, I, W, fault, oddity, patient
 
@@ -312,6 +331,57 @@ def a_boost_on_a_registered_scan(folder: Path) -> None:
     made = patient()
     made.extra.append(identity_registration(made, _later("20240415", "20240408").study.frame_of_reference_uid))
     _boost_on_another_scan(folder, made)
+
+
+BOOST_FRAME = "frame of the boost's scan"
+
+
+def _boost_in_a_turned_frame(folder: Path, *matrices: Points) -> None:
+    """The boost's dose was calculated on a new scan of a frame of reference of its own, which these registrations lead
+    to the first one's."""
+    made = patient()
+    frame = made.study.uids(BOOST_FRAME)
+    plan, dose = second_plan(made)
+    tie(plan, made.rtplan, "CONCURRENT")  # type: ignore[arg-type]
+    made.extra = [plan, carried_over(dose, np.linalg.inv(REGISTERED), frame)]
+    made.extra += [registration(made, frame, m, name=str(n)) for n, m in enumerate(matrices)]
+    made.save(folder)
+
+
+def sum_through_the_registration(chain: Chain, clean: Chain) -> None:
+    """Each plan's dose in the structures, and their sum, as if all had been calculated in one frame of reference."""
+    assert total(chain)["status"] == "ok"
+    for dose_id, factor, registered in (("plan-01", 1.0, False), ("plan-02", 16 / 50, True), ("total", 66 / 50, True)):
+        rows = dvh(chain, dose_id)
+        assert rows.keys() == dvh(clean).keys()
+        assert {is_missing(row["dose_registrations"]) for row in rows.values()} == {not registered}
+        for name in rows:
+            for column in ("dmean_gy", "dmin_gy", "dmax_gy", "d95_gy", "d0_03cc_gy"):
+                assert abs(rows[name][column] - factor * dvh(clean)[name][column]) <= TURNED * 66.0
+    assert {row["dose_link"] for row in dvh(chain, "plan-02").values()} == {"registration"}
+    assert {row["dose_registrations"] for row in dvh(chain, "total").values()} == {"reg-01"}
+
+
+@fault("REG_APPLIED", "boost", measured="reg-01: corners moved by", then=sum_through_the_registration,
+       also=("PLAN_MULTIPLE",))  # fmt: skip
+def a_boost_on_a_scan_that_was_registered(folder: Path) -> None:
+    """The boost was planned on a new CT, which was registered to the first by a turn and a shift."""
+    _boost_in_a_turned_frame(folder, REGISTERED)
+
+
+def boost_out_of_reach(chain: Chain, clean: Chain) -> None:
+    """The first plan as before; of the second nothing, since nobody knows where its dose lies."""
+    no_sum_of_a_part(chain, clean)
+    assert not dvh(chain, "plan-02")
+
+
+@fault("REG_DISAGREES", "corrected", measured="reg-01 and reg-02 differ by up to 4.00 mm", then=boost_out_of_reach,
+       also=("DOSE_FOR_MISMATCH", "PLAN_MULTIPLE"))  # fmt: skip
+def a_registration_and_its_correction(folder: Path) -> None:
+    """A registration was corrected by 4 mm, and the first version was exported with it."""
+    corrected = REGISTERED.copy()
+    corrected[2, 3] += 4.0
+    _boost_in_a_turned_frame(folder, REGISTERED, corrected)
 
 
 @fault("REG_INVALID", "affine", measured="matrix type AFFINE", then=same_numbers)

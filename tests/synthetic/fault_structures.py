@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from rtpipeline.demo.small import small_patient
 from rtpipeline.demo.solids import Cylinder
-from rtpipeline.demo.write_rtstruct import rtstruct_dataset
+from rtpipeline.demo.write_rtstruct import rtstruct_dataset, set_contour_data
+from rtpipeline.geometry.rigid import carried
 from tests.synthetic.consequences import (
     assert_same_row,
     assert_same_rows,
@@ -15,11 +18,15 @@ from tests.synthetic.consequences import (
     no_dose,
     numbers_of_others,
     same_numbers,
+    same_when_turned,
+    structures,
 )
 from tests.synthetic.edits import (
+    REGISTERED,
     add_roi,
     identity_registration,
     redraw,
+    registration,
     roi_contour,
     shifted,
     structure_item,
@@ -114,18 +121,28 @@ def contours_in_a_frame_that_no_registration_names(folder: Path) -> None:
     made.save(folder)
 
 
-@fault("SS_FOR_MISMATCH", "moved", measured="a registration that is no identity is not applied", severity=E,
-       then=no_dose, also=("DOSE_FOR_MISMATCH",))  # fmt: skip
+def dose_led_to_the_structures(chain: Chain, clean: Chain) -> None:
+    """The dose as in the dose's own frame; the image says nothing about structures of another one."""
+    same_when_turned(chain, clean)
+    for row in dvh(chain).values():
+        assert (row["dose_link"], row["dose_registrations"]) == ("registration", "reg-01")
+    assert all(is_missing(row["outside_image_pct"]) for row in structures(chain).values())
+
+
+@fault("SS_FOR_MISMATCH", "moved", measured="a registration leads from one to the other", severity=W,
+       then=dose_led_to_the_structures, also=("REG_APPLIED",))  # fmt: skip
 def contours_in_a_frame_that_was_moved(folder: Path) -> None:
-    """The scans were registered by a shift; contours are not carried over."""
+    """The structures were drawn on another scan, which was registered to the planning CT by a turn and a shift."""
     made = patient()
     other = made.study.uids("another frame")
+    back = np.linalg.inv(REGISTERED)
     for item in made.rtstruct.StructureSetROISequence:  # type: ignore[union-attr]
         item.ReferencedFrameOfReferenceUID = other
-    registration = identity_registration(made, other)
-    (step,) = registration.RegistrationSequence[1].MatrixRegistrationSequence[0].MatrixSequence
-    step.FrameOfReferenceTransformationMatrix[3] = "7"
-    made.extra.append(registration)
+    for item in made.rtstruct.ROIContourSequence:  # type: ignore[union-attr]
+        for contour in item.ContourSequence:
+            points = np.array(contour.ContourData, float).reshape(-1, 3)
+            set_contour_data(contour, carried(back, points))
+    made.extra.append(registration(made, other, REGISTERED))
     made.save(folder)
 
 
