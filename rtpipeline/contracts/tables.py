@@ -156,6 +156,7 @@ DVH_METRICS = Table(
         Column("dose_basis", "string", "", "what the dose is made of: plan, beam_sum, ...", nullable=False),
         Column("dose_type", "string", "", "PHYSICAL or EFFECTIVE"),
         Column("dose_link", "string", "", "rule that tied the dose to the structure set, or to its image (image_frame)"),
+        Column("dose_registrations", "string", "", "registrations that brought the dose, or parts of it, into the frame of reference of the structure, joined with ;"),
         *PROVENANCE,
     ),
     (

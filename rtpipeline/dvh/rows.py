@@ -14,7 +14,7 @@ from rtpipeline.dvh.biology import Biological
 from rtpipeline.dvh.course_doses import CourseBiology, CourseDose
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.declared import AlphaBeta, Declarations
-from rtpipeline.dvh.dose_links import DoseLink
+from rtpipeline.dvh.dose_links import DoseLink, registrations
 from rtpipeline.dvh.engine import compute_dvh
 from rtpipeline.dvh.evaluation import Histograms
 from rtpipeline.dvh.fractionation import OK
@@ -75,6 +75,7 @@ class RowMaker:
             "dose_basis": dose.facts["dose_basis"],
             "dose_type": dose.facts["dose_type"],
             "dose_link": link.rule,
+            "dose_registrations": registrations(dose.facts, link),
             **provenance,
         }
         limit = self.settings.coverage_limit_pct
