@@ -63,6 +63,8 @@ CHECKS: tuple[Check, ...] = (
     Check("dose_coverage", "targets lie inside the dose grid", ("DOSE_GRID_COVERAGE",), "dvh", dose_measures.coverage),
     Check("dose_level", "dose and prescription fit each other",
           ("COURSE_IMPLAUSIBLE", "RX_*"), "dvh", dose_measures.dose_level),
+    Check("constraints", "dose constraints are met, and EQD2 could be computed",
+          ("CONSTRAINT_*", "EQD2_*"), "dvh", dose_measures.constraints),
     Check("plans", "plans that are used are approved", ("PLAN_*",), "prepare_rt", dose_measures.plans),
     Check("fractions", "what was planned was delivered",
           ("COURSE_REPLAN", "COURSE_BOOST"), "prepare_rt", dose_measures.fractions),

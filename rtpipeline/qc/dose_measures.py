@@ -111,6 +111,20 @@ def plans(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
     ] or nothing("no selected plan")
 
 
+def constraints(outputs: CourseOutputs, config: QcConfig) -> list[Measured]:
+    """The user's dose constraints. One that is not met is a fact about the plan and no fault of the data: it warns."""
+    status: dict[str, Status] = {"pass": "pass", "fail": "warn"}
+    return [
+        Measured(
+            f"{r['constraint']}: {r['structure_id'] or r['constraint_structure']} {r['dose_id'] or ''}".strip(),
+            status.get(r["result"], "not_evaluated"),
+            f"{r['metric']} " + (r["reason"] or f"{r['value']:.4g} {r['limit_unit'] or ''}".strip()),
+            f"{r['metric']} {r['limit']}",
+        )
+        for r in outputs.rows("dvh", "constraints.parquet")
+    ] or nothing("no table of dose constraints")
+
+
 def _coverage_limit_pct(outputs: CourseOutputs) -> float | None:
     limit = outputs.records["dvh"].config.get("dvh", {}).get("coverage_limit_pct")
     return None if limit is None else float(limit)

@@ -12,7 +12,7 @@ import pytest
 from rtpipeline.config import QcConfig
 from rtpipeline.contracts.findings import catalogue, finding
 from rtpipeline.contracts.manifests import CohortManifest, Course, PlanRef, StageRecord
-from rtpipeline.contracts.tables import AGREEMENT, FRACTIONS, SEGMENTATION
+from rtpipeline.contracts.tables import AGREEMENT, CONSTRAINTS, FRACTIONS, SEGMENTATION
 from rtpipeline.demo.small import small_patient
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
@@ -142,6 +142,28 @@ def test_fractions_delivered_are_counted_against_those_planned(tmp_path, numbers
     made = outputs(tmp_path, plans=[plan()])
     FRACTIONS.write(FRACTIONS.frame(rows), made.folders["prepare_rt"] / "fractions.parquet")
     assert only(run_checks(made, QcConfig()), "fractions")["plan-01"].status == status
+
+
+def test_a_constraint_that_is_not_met_warns(tmp_path):
+    made = outputs(tmp_path)
+    common = {
+        "cohort": COHORT, "patient_id": "p", "course_id": "p-c01", "constraint_structure": "Heart",
+        "metric": "dmean_gy", "limit": "< 26 Gy", "limit_value": 26.0, "limit_unit": "Gy", "stage_key": "k",
+        "rtpipeline_version": "0",
+    }  # fmt: skip
+    drawn = {"structure_id": "manual-rs-01-0003", "dose_id": "total"}
+    rows = [
+        {**common, **drawn, "constraint": 1, "value": 25.0, "result": "pass"},
+        {**common, **drawn, "constraint": 2, "value": 27.5, "result": "fail"},
+        {**common, "constraint": 3, "result": "not_evaluable", "reason": "no structure of this name"},
+    ]
+    CONSTRAINTS.write(CONSTRAINTS.frame(rows), made.folders["dvh"] / "constraints.parquet")
+    found = only(run_checks(made, QcConfig()), "constraints")
+    assert {n: (r.status, r.measured, r.expected) for n, r in found.items()} == {
+        "1: manual-rs-01-0003 total": ("pass", "dmean_gy 25 Gy", "dmean_gy < 26 Gy"),
+        "2: manual-rs-01-0003 total": ("warn", "dmean_gy 27.5 Gy", "dmean_gy < 26 Gy"),
+        "3: Heart": ("not_evaluated", "dmean_gy no structure of this name", "dmean_gy < 26 Gy"),
+    }
 
 
 def test_plans_that_are_not_approved_warn(tmp_path):
