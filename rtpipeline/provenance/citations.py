@@ -26,6 +26,11 @@ CITATIONS: dict[str, str] = {
     "plans. J Neurosurg 2000;93(Suppl 3):219-222. doi:10.3171/jns.2000.93.supplement_3.0219",
     "paddick_gi": "Paddick I, Lippitz B. A simple dose gradient measurement tool to complement the conformity"
     " index. J Neurosurg 2006;105(Suppl):194-201. doi:10.3171/sup.2006.105.7.194",
+    "fowler": "Fowler JF. The linear-quadratic formula and progress in fractionated radiotherapy. Br J Radiol"
+    " 1989;62:679-694. doi:10.1259/0007-1285-62-740-679",
+    "withers": "Withers HR, Thames HD, Peters LJ. A new isoeffect curve for change in dose per fraction. "
+    "Radiother Oncol 1983;1:187-191. doi:10.1016/S0167-8140(83)80021-8",
+    "niemierko": "Niemierko A. A generalized concept of equivalent uniform dose (EUD). Med Phys 1999;26:1100.",
     "TotalSegmentator": "Wasserthal J, Breit HC, Meyer MT, et al. TotalSegmentator: Robust segmentation of 104 "
     "anatomic structures in CT images. Radiol Artif Intell 2023;5:e230024. "
     "doi:10.1148/ryai.230024",

@@ -42,6 +42,7 @@ def methods_text(config: Config, uses: Mapping[str, StageUse], counts: Mapping[s
         plural=plural,
         number=lambda value: f"{value:,}",
         joined=joined,
+        named=named,
     )
 
 
@@ -54,6 +55,11 @@ def _software(use: StageUse) -> str:
 def joined(values: Sequence[float | str]) -> str:
     """`99, 98, 95`: numbers without needless digits."""
     return ", ".join(f"{v:g}" if isinstance(v, int | float) else v for v in values)
+
+
+def named(values: Mapping[str, float]) -> str:
+    """`Lung_L 3, SpinalCord 2`: in the order of the names."""
+    return ", ".join(f"{name} {value:g}" for name, value in sorted(values.items()))
 
 
 def plural(number: int, noun: str) -> str:

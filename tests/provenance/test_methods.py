@@ -15,17 +15,26 @@ from rtpipeline.stages import STAGES
 
 COUNTS = {"patients": 3, "courses": 12, "courses_ok": 1}
 DONE = {"done": 2}
+DECLARED = parse_config(
+    {
+        "dvh": {
+            "alpha_beta_gy": {"SpinalCord": 2, "Lung_L": 3},
+            "geud_a": {"PTV": -10},
+            "constraints": "/home/x/limits.csv",
+        }
+    }
+)
 EVERYTHING = {name: StageUse(name, DONE, {"numpy": ["2.4.1"]}, ["0.1.0"]) for name in STAGES}
 
 
 def test_every_reference_is_cited_when_everything_ran():
-    text = methods_text(Config(), EVERYTHING, COUNTS)
+    text = methods_text(DECLARED, EVERYTHING, COUNTS)
     for reference in CITATIONS.values():
         assert reference in text
 
 
 def test_references_are_numbered_in_the_order_of_their_first_citation():
-    body, references = methods_text(Config(), EVERYTHING, COUNTS).split("## References")
+    body, references = methods_text(DECLARED, EVERYTHING, COUNTS).split("## References")
     cited = [int(n) for group in re.findall(r"\[([\d, ]+)\]", body) for n in group.split(", ")]
     listed = [int(n) for n in re.findall(r"^(\d+)\. ", references, re.MULTILINE)]
     assert list(dict.fromkeys(cited)) == listed == list(range(1, len(listed) + 1))
@@ -50,6 +59,15 @@ def test_settings_that_differ_from_the_default_are_those_in_the_text():
     text = " ".join(methods_text(config, EVERYTHING, COUNTS).split())
     for words in ("within 17 days", "at least 12.5 Gy", "the dose to 97 %", "less than 98.7 %", "up to 6.5 mm"):
         assert words in text
+
+
+def test_biological_doses_and_constraints_are_told_where_they_are_declared_and_no_folder_is():
+    text = " ".join(methods_text(DECLARED, EVERYTHING, COUNTS).split())
+    for words in ("(Lung_L 3, SpinalCord 2 Gy)", "a = PTV -10.", "`limits.csv`"):
+        assert words in text
+    assert "/home/x" not in text
+    plain = methods_text(Config(), EVERYTHING, COUNTS)
+    assert not [word for word in ("EQD2", "equivalent uniform", "constraints of") if word in plain]
 
 
 def test_outputs_of_two_versions_are_both_named():
