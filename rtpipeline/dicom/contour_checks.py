@@ -15,8 +15,7 @@ SAME_PLANE_MM = 1e-2
 
 def _across(points_xyz_mm: Array) -> int | None:
     """The axis 0, 1 or 2 along which all points are the same, as nearly all contours have one; None: oblique."""
-    flat = np.flatnonzero(np.ptp(points_xyz_mm, axis=0) == 0.0)
-    return int(flat[-1]) if len(flat) else None
+    return next((a for a in (2, 1, 0) if (points_xyz_mm[:, a] == points_xyz_mm[0, a]).all()), None)
 
 
 def plane_residual_mm(points_xyz_mm: Array) -> float:

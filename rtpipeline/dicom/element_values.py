@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
 from rtpipeline.dicom.charset import Charset
+from rtpipeline.dicom.decimal_text import plain_decimals
 
 CONVERSION_ERRORS = (
     *(ValueError, TypeError, EOFError, OSError, KeyError, AttributeError, NotImplementedError, RecursionError),
@@ -24,6 +25,9 @@ CONVERSION_ERRORS = (
     struct.error,
 )
 """What pydicom raises when it takes a sequence or a binary value apart, which it does on access."""
+
+LONG_VALUE = 200
+"""Bytes from which on a value is read by compiled code, so that short ones do not load it."""
 
 
 class UnreadableElementError(ValueError):
@@ -64,12 +68,14 @@ def charset_of(ds: Dataset) -> Charset:
 def decimals(value: object) -> NDArray[np.float64] | None:
     """(n,) the numbers of a DS or IS value; None where it is empty or one of them is no number.
 
-    Bytes are split and converted in one pass: through pydicom's decimal strings the same takes a hundred times longer.
+    Bytes are converted in one pass: through pydicom's decimal strings the same takes hundreds of times longer.
     """
     if value is None:
         return None
     if isinstance(value, bytes):
         stripped = value.strip(b"\0 ")
+        if len(stripped) > LONG_VALUE and (many := plain_decimals(stripped)) is not None:
+            return many
         parts: object = stripped.split(b"\\") if stripped else []
     elif isinstance(value, str):
         parts = value.split("\\") if value.strip() else []

@@ -84,15 +84,18 @@ class _Content:
     n_crossing: int = 0
 
 
-def parse_rtstruct(ds: Dataset, name: str = "RTSTRUCT") -> StructureSet:
+def parse_rtstruct(ds: Dataset, name: str = "RTSTRUCT", *, inspect: bool = True) -> StructureSet:
     """The structure set of an RTSTRUCT object.
 
     Parameters
     ----------
     name: what findings call the object, such as `rs-01`.
+    inspect: whether each contour is looked at for an area, crossings and holes, which takes as long as all the rest.
+        Without it findings do not tell of these, and contours without area are among the closed ones, for
+        `PrismSolid.from_contours` to leave out.
     """
     frames = _declared_frames(ds)
-    contents, contour_order = _contents(ds)
+    contents, contour_order = _contents(ds, inspect)
     kinds = {integer(o, "ReferencedROINumber"): term(o, "RTROIInterpretedType")
              for o in items(ds, "RTROIObservationsSequence")}  # fmt: skip
     charset = charset_of(ds)
@@ -118,7 +121,7 @@ def parse_rtstruct(ds: Dataset, name: str = "RTSTRUCT") -> StructureSet:
             display_color=content.color,
         )
         rois.append(roi)
-        findings += _roi_findings(roi, content, name)
+        findings += _roi_findings(roi, content, name, inspect)
     for number in contents.keys() - uses.keys():
         rois.append(_undeclared(number, contents[number]))
         findings.append(_undeclared_finding(number, contents[number], name))
@@ -138,7 +141,7 @@ def _declared_frames(ds: Dataset) -> list[str]:
     return list(dict.fromkeys(uid for uid in [*found, text(ds, "FrameOfReferenceUID")] if uid))
 
 
-def _contents(ds: Dataset) -> tuple[dict[int, _Content], list[int]]:
+def _contents(ds: Dataset, inspect: bool) -> tuple[dict[int, _Content], list[int]]:
     """By ROI number, and the numbers in the order of ROIContourSequence."""
     contents: dict[int, _Content] = {}
     order = []
@@ -151,7 +154,7 @@ def _contents(ds: Dataset) -> tuple[dict[int, _Content], list[int]]:
         color = numbers(item, "ROIDisplayColor")
         content.color = tuple(int(c) for c in color) if color and len(color) == 3 else content.color
         for index, contour in enumerate(items(item, "ContourSequence")):
-            _take(contour, number, index, content)
+            _take(contour, number, index, content, inspect)
     for content in contents.values():
         copies = repeated([c.points_xyz_mm for c in content.closed])
         content.dropped["given twice"] += len(copies)
@@ -159,7 +162,7 @@ def _contents(ds: Dataset) -> tuple[dict[int, _Content], list[int]]:
     return contents, order
 
 
-def _take(item: Dataset, number: int, index: int, content: _Content) -> None:
+def _take(item: Dataset, number: int, index: int, content: _Content, inspect: bool) -> None:
     """Sorts one contour by what it is."""
     kind = term(item, "ContourGeometricType")
     closed = kind in CLOSED
@@ -170,7 +173,9 @@ def _take(item: Dataset, number: int, index: int, content: _Content) -> None:
         content.dropped["without readable coordinates"] += 1
         return
     contour = Contour(number, index, kind, flat.reshape(-1, 3))
-    if closed:
+    if closed and not inspect and len(flat) >= 3 * MIN_POINTS:
+        content.closed.append(contour)
+    elif closed:
         found = quality(contour.points_xyz_mm) if len(flat) >= 9 else None
         if found is None or found.n_points < MIN_POINTS:
             content.dropped["of fewer than 3 points"] += 1
@@ -211,7 +216,7 @@ def _undeclared(number: int, content: _Content) -> Roi:
                content.color)  # fmt: skip
 
 
-def _roi_findings(roi: Roi, content: _Content, name: str) -> list[Finding]:
+def _roi_findings(roi: Roi, content: _Content, name: str, inspect: bool) -> list[Finding]:
     what = f"{name} ROI {roi.roi_number} '{roi.roi_name}'"
     found = []
     if roi.status == "empty":
@@ -231,7 +236,7 @@ def _roi_findings(roi: Roi, content: _Content, name: str) -> list[Finding]:
         odd.append(f"{content.n_crossing} crossing themselves")
     if odd:
         found.append(finding("SS_CONTOUR_DEGENERATE", what, f"of {roi.n_closed} contours: {', '.join(odd)}"))
-    inner = count_inner(polygons)
+    inner = count_inner(polygons) if inspect else 0
     if inner:
         found.append(finding("SS_HOLE", what, f"{inner} contours inside another one"))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -15,44 +15,85 @@ from rtpipeline.contracts.index import SOP_KINDS
 from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
 from rtpipeline.dicom.rtplan import RtPlan, parse_rtplan
 from rtpipeline.dicom.rtstruct import Roi, StructureSet, parse_rtstruct
+from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.engine import Interpolation, compute_dvh
-from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, conformity, dose_status, dvh_metrics
+from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, V_RX_PCT, conformity, dose_status, dvh_metrics
 from rtpipeline.dvh.prescription import UNKNOWN, Prescription, Target, TargetLevel, is_target, plan_prescription
 from rtpipeline.errors import DataError, UsageError
 from rtpipeline.geometry.solid import EmptySolidError, NonPlanarContourError, PrismSolid
 
+EndCap = Literal["prism", "shape"]
+
 
 @dataclass(frozen=True)
 class LooseSettings:
-    """What to compute: D in percent and cc of the volume, V in Gy, how dose is interpolated."""
+    """What to compute: D in percent and cc of the volume, V in Gy and in percent of the prescription; the solid that
+    the contours stand for, and how dose is interpolated."""
 
     d_pct: Sequence[float] = D_PCT
     d_cc: Sequence[float] = D_CC
     v_gy: Sequence[float] = V_GY
+    v_rx_pct: Sequence[float] = V_RX_PCT
+    end_cap: EndCap = "prism"
     interpolation: Interpolation = "linear"
     structures: Sequence[str] = ()
     """names or numbers; empty for all"""
 
 
+@dataclass(frozen=True)
+class LooseResult:
+    """One structure: its row with the column names of `dvh_metrics`, and its histogram where it has a volume."""
+
+    roi: Roi
+    row: dict[str, Any]
+    dvh: Dvh | None
+
+
 def loose_rows(rtstruct: Path, rtdose: Path, rtplan: Path | None, settings: LooseSettings) -> list[dict[str, Any]]:
-    """One row for each structure, with the column names of `dvh_metrics`.
+    """One row for each structure, with the column names of `dvh_metrics`; raises what `loose_results` raises."""
+    return [result.row for result in loose_results(rtstruct, rtdose, rtplan, settings)]
+
+
+def loose_results(rtstruct: Path, rtdose: Path, rtplan: Path | None, settings: LooseSettings) -> list[LooseResult]:
+    """The structures of one set in one dose, by ROI number.
 
     Raises
     ------
     UsageError: a file is missing, of the wrong kind, or a structure that was asked for is not in the set.
     DataError: the dose cannot be used, or lies in another frame of reference than the contours.
     """
-    structures = parse_rtstruct(_read(rtstruct, "rtstruct"), "RTSTRUCT")
-    dose = parse_rtdose(_read(rtdose, "rtdose"), "RTDOSE")
+    structures = read_structures(rtstruct)
+    dose, volume = read_dose(rtdose)
     plan = parse_rtplan(_read(rtplan, "rtplan"), "RTPLAN") if rtplan else None
-    dose_gy = dose.dose_gy
-    if dose.grid is None or dose_gy is None:
-        raise DataError(_refusal(rtdose, dose.findings), dose.findings)
-    volume = DoseVolume(dose.grid, dose_gy)
     chosen = _chosen(structures, settings.structures)
     _check_frames(structures, chosen, dose)
-    return [_row(roi, structures, dose, volume, plan, settings) for roi in chosen]
+    return [_result(roi, structures, dose, volume, plan, settings) for roi in chosen]
+
+
+def read_structures(path: Path) -> StructureSet:
+    """The structure set of a file.
+
+    Raises
+    ------
+    UsageError: the file is missing or no RTSTRUCT.
+    """
+    return parse_rtstruct(_read(path, "rtstruct"), "RTSTRUCT", inspect=False)
+
+
+def read_dose(path: Path) -> tuple[RtDose, DoseVolume]:
+    """The dose of a file, ready for histograms.
+
+    Raises
+    ------
+    UsageError: the file is missing or no RTDOSE.
+    DataError: it holds no dose in Gy on a grid.
+    """
+    dose = parse_rtdose(_read(path, "rtdose"), "RTDOSE")
+    dose_gy = dose.dose_gy
+    if dose.grid is None or dose_gy is None:
+        raise DataError(_refusal(path, dose.findings), dose.findings)
+    return dose, DoseVolume(dose.grid, dose_gy)
 
 
 def _read(path: Path, kind: str) -> pydicom.Dataset:
@@ -99,14 +140,14 @@ def _check_frames(structures: StructureSet, chosen: Sequence[Roi], dose: RtDose)
         )
 
 
-def _row(
+def _result(
     roi: Roi,
     structures: StructureSet,
     dose: RtDose,
     volume: DoseVolume,
     plan: RtPlan | None,
     settings: LooseSettings,
-) -> dict[str, Any]:
+) -> LooseResult:
     rx = _prescription(roi, structures, plan)
     row: dict[str, Any] = {
         "structure_id": f"{roi.roi_number:04d}",
@@ -121,11 +162,21 @@ def _row(
         "dose_basis": dose.summation_type.lower() or None,
         "dose_type": dose.dose_type or None,
     }
-    solid = _solid(structures, roi)
+    try:
+        solid = solid_of(structures, roi, settings.end_cap)
+    except EmptySolidError:
+        row["status"], solid = "degenerate", None
     if solid is None:
-        return row
+        return LooseResult(roi, row, None)
     dvh = compute_dvh(solid, volume, interpolation=settings.interpolation)
-    row |= dvh_metrics(dvh, d_pct=settings.d_pct, d_cc=settings.d_cc, v_gy=settings.v_gy, rx_gy=rx.rx_gy)
+    row |= dvh_metrics(
+        dvh,
+        d_pct=settings.d_pct,
+        d_cc=settings.d_cc,
+        v_gy=settings.v_gy,
+        rx_gy=rx.rx_gy,
+        v_rx_pct=settings.v_rx_pct,
+    )
     if rx.rx_gy:
         row |= conformity(dvh, volume, rx.rx_gy)
     row |= {
@@ -134,18 +185,29 @@ def _row(
         "end_cap": dvh.end_cap,
         "dose_interpolation": dvh.interpolation,
     }
-    return row
+    return LooseResult(roi, row, dvh)
 
 
-def _solid(structures: StructureSet, roi: Roi) -> PrismSolid | None:
-    """The ROI's solid; None without a volume. A single contour has none, since no image gives its thickness."""
+def solid_of(structures: StructureSet, roi: Roi, end_cap: EndCap) -> PrismSolid | None:
+    """The ROI's solid; None without a volume. A single contour has none, since no image gives its thickness.
+
+    Raises
+    ------
+    EmptySolidError: no contour encloses an area.
+    """
     if roi.status != "ok":
         return None
     try:
         solid = PrismSolid.from_contours(structures.contours_of(roi.roi_number), single_plane_thickness_mm=None)
-    except (EmptySolidError, NonPlanarContourError):
+    except NonPlanarContourError:
         return None
-    return solid if solid.volume_cc else None
+    if not solid.volume_cc:
+        return None
+    if end_cap == "shape":
+        from rtpipeline.geometry.shape import shape_solid
+
+        return shape_solid(solid)
+    return solid
 
 
 def _prescription(roi: Roi, structures: StructureSet, plan: RtPlan | None) -> Prescription:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from rtpipeline.cli import main
 from rtpipeline.demo.headers import save
@@ -72,6 +73,41 @@ def test_a_structure_is_chosen_by_name_or_number(patient, files, capsys):
     assert by_name == by_number
 
 
+def test_several_structures_follow_one_option_or_several(patient, files, capsys):
+    roi = patient.roi("PTV")
+    arguments = ["--structure", roi.name, "SpinalCord", "--structure", "GTV"]
+    together = rows(capsys, files["rs"], files["rd"], *arguments)
+    assert [r["structure_name"] for r in together] == [roi.name, "SpinalCord", "GTV"]
+    assert together[0] == rows(capsys, files["rs"], files["rd"], "--structure", str(roi.number))[0]
+
+
+def test_the_solid_and_the_interpolation_stand_in_each_row(files, capsys):
+    found = rows(capsys, files["rs"], files["rd"], "--end-cap", "prism", "--dose-interpolation", "linear")
+    assert {(r["end_cap"], r["dose_interpolation"]) for r in found if r["volume_cc"]} == {("prism", "linear")}
+
+
+def test_a_picture_is_drawn_beside_the_rows(files, tmp_path, capsys):
+    found = rows(capsys, files["rs"], files["rd"], "--plot", tmp_path / "dvh.png")
+    assert found
+    with Image.open(tmp_path / "dvh.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(picture.width * picture.height)}
+    assert len(colours) > len(found)
+
+
+def test_contours_without_area_cost_their_structure_alone(patient, files, tmp_path, capsys):
+    changed = small_patient()
+    contours = changed.rtstruct.ROIContourSequence[0].ContourSequence
+    for contour in contours:
+        x, y, z = contour.ContourData[:3]
+        contour.ContourData, contour.NumberOfContourPoints = [x, y, z, x + 5, y, z, x + 9, y, z], 3
+    save(changed.rtstruct, tmp_path / "rs.dcm")
+    found = rows(capsys, tmp_path / "rs.dcm", files["rd"])
+    number = changed.rtstruct.ROIContourSequence[0].ReferencedROINumber
+    assert {r["roi_number"]: r["status"] for r in found if r["status"] != "ok"} == {number: "degenerate"}
+    (lost,) = (r for r in found if r["roi_number"] == number)
+    assert (lost["volume_cc"], lost["dose_status"]) == (None, "no_volume")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_rows_are_written_to_a_file(files, tmp_path, suffix, patient):
     path = tmp_path / f"out.{suffix}"
@@ -83,7 +119,8 @@ def test_rows_are_written_to_a_file(files, tmp_path, suffix, patient):
 def test_the_table_on_the_terminal_names_every_structure(files, capsys, patient):
     assert main(["dvh", str(files["rs"]), str(files["rd"])]) == 0
     shown = capsys.readouterr().out
-    assert all(roi.name[:8] in shown for roi in patient.rois)
+    # a narrow terminal folds a long name
+    assert all(roi.name[:6] in shown for roi in patient.rois)
     assert "not for treatment decisions" in shown
 
 
@@ -94,6 +131,8 @@ def test_the_table_on_the_terminal_names_every_structure(files, capsys, patient)
         (["{rs}", "/nowhere.dcm"], 2, "does not exist"),
         (["{rs}", "{rd}", "--structure", "Nose"], 2, "no such structure"),
         (["{rs}", "{rd}", "--out", "x.doc"], 2, "parquet or .csv"),
+        (["{rs}", "{rd}", "--plot", "x.pdf"], 2, "ends with .png"),
+        (["{rs}", "{rd}", "--plot", "/nowhere/x.png"], 2, "no folder /nowhere"),
     ],
 )
 def test_wrong_use_is_told_in_a_sentence(files, capsys, arguments, code, said):
