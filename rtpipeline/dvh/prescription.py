@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+SAME_LEVEL_GY = 1e-3
+"""Prescriptions this close are one level (decimal strings of different length)."""
+
 TARGET_TYPES = frozenset({"GTV", "CTV", "PTV"})
 """RTROIInterpretedType of targets (PS3.3 C.8.8.8)."""
 
@@ -72,22 +75,29 @@ def plan_prescription(
     ----------
     n_ptv: ROIs of type PTV in the structure set.
     """
-    for row in stated:
+    for row in sorted(stated, key=lambda r: r.plan_id is None):  # what is said of this plan comes first
         if row.structure == structure.name and row.plan_id in (None, plan_id):
             return Prescription(row.rx_gy, "manifest")
     if not structure.in_plan_set:
         return UNKNOWN
     is_only_ptv = n_ptv == 1 and structure.roi_type == "PTV"
-    whole = {row.rx_gy for row in stated if row.structure is None and row.plan_id in (None, plan_id)}
-    if len(whole) == 1 and is_only_ptv:
-        return Prescription(whole.pop(), "manifest")
-    named = {level.rx_gy for level in levels if level.roi_number == structure.roi_number}
-    if len(named) == 1:
-        return Prescription(named.pop(), "plan_roi")
-    distinct = {level.rx_gy for level in levels}
-    if not named and len(distinct) == 1 and is_only_ptv:
-        return Prescription(distinct.pop(), "plan_single_level")
-    return UNKNOWN
+    of_plan = [row.rx_gy for row in stated if row.structure is None and row.plan_id == plan_id]
+    whole = _one_level(of_plan or [row.rx_gy for row in stated if row.structure is None and row.plan_id is None])
+    if whole is not None and is_only_ptv:
+        return Prescription(whole, "manifest")
+    named = [level.rx_gy for level in levels if level.roi_number == structure.roi_number]
+    if named:
+        level = _one_level(named)
+        return UNKNOWN if level is None else Prescription(level, "plan_roi")
+    single = _one_level([level.rx_gy for level in levels])
+    return Prescription(single, "plan_single_level") if single is not None and is_only_ptv else UNKNOWN
+
+
+def _one_level(doses_gy: Sequence[float]) -> float | None:
+    """The level that all of them state, the lowest of them; None where they differ, or there is none."""
+    if not doses_gy or max(doses_gy) - min(doses_gy) > SAME_LEVEL_GY:
+        return None
+    return min(doses_gy)
 
 
 def total_prescription(

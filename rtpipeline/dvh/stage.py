@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -14,19 +13,10 @@ from rtpipeline.contracts.tables import CONSTRAINTS, DVH_CURVES, DVH_METRICS, ST
 from rtpipeline.dvh.constraint_rows import ConstraintRows, doubts
 from rtpipeline.dvh.constraints import Result, load_constraints
 from rtpipeline.dvh.course_doses import CourseBiology, CourseDose, load_doses, load_plans
+from rtpipeline.dvh.course_prescriptions import CoursePrescriptions
 from rtpipeline.dvh.declared import Declarations
 from rtpipeline.dvh.dose_links import dose_link
 from rtpipeline.dvh.metrics import biological_columns, dvh_metric_columns
-from rtpipeline.dvh.prescription import (
-    UNKNOWN,
-    Prescription,
-    StatedRx,
-    Target,
-    TargetLevel,
-    is_target,
-    plan_prescription,
-    total_prescription,
-)
 from rtpipeline.dvh.rows import RowMaker, StructureInDose
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.outlines import Outline, read_contours
@@ -48,7 +38,7 @@ def run(context: StageContext) -> StageOutcome:
     frame = STRUCTURES.read(path)
     structures = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
     contours = read_contours(context.input("structures") / "contours.parquet")
-    prescribe = _Prescriber(course, plans, frame)
+    prescriptions = CoursePrescriptions(course, plans, [d.facts for d in doses], structures)
     declared = Declarations(settings.alpha_beta_gy, settings.geud_a, course.manifest)
     biology = CourseBiology(doses, plans, settings.dose_interpolation)
     maker = RowMaker(settings, context.stage_key, declared, biology)
@@ -62,9 +52,8 @@ def run(context: StageContext) -> StageOutcome:
             link = dose_link(dose.facts, structure, course)
             if link is None:
                 continue
-            rx, target = prescribe(structure, dose)
             there = solid if link.matrix is None or drawn is None else _solid(link.in_dose_frame(drawn), structure)
-            made.append(maker.make(structure, dose, link, there, rx if target else UNKNOWN))
+            made.append(maker.make(structure, dose, link, there, prescriptions.of(structure, dose.facts)))
             context.report(*made[-1].findings)
             bounds.add(structure, made[-1])
     if not made:
@@ -111,50 +100,3 @@ def _unknown_names(course: Course, structures: pd.DataFrame) -> list[Finding]:
     expected = "names as in the structure sets, case included"
     return [finding("OBJECT_NOT_USED", "manifest", measured, severity="W", expected=expected, action="rows not used",
                     remedy="check the names in the manifest")]  # fmt: skip
-
-
-class _Prescriber:
-    """Prescription of a structure for a dose, from the plans' facts and the user's manifest."""
-
-    def __init__(self, course: Course, plans: dict[str, dict[str, Any]], structures: pd.DataFrame) -> None:
-        self.plans = plans
-        self.plan_sets = {p.plan_id: p.structure_set_id for p in course.plans}
-        self.stated = [
-            StatedRx(row.rx_gy, row.structure, row.plan_id) for row in course.manifest if row.rx_gy is not None
-        ]
-        self.several_plans = sum(p.selected for p in course.plans) > 1
-        ptvs = structures[structures["roi_type"] == "PTV"]
-        self.n_ptv = Counter(ptvs["structure_set_id"])
-
-    def __call__(self, structure: dict[str, Any], dose: CourseDose) -> tuple[Prescription, bool]:
-        """Prescription, and whether the structure is a target at all."""
-        set_id = structure["structure_set_id"]
-        parts, target = [], False
-        if structure["structure_source"] == "cropped":  # it has the name of the whole, but the prescription is for that
-            return UNKNOWN, False
-        number = structure["roi_number"]
-        # with several plans, a row of the manifest that names none means the course and not each plan
-        of_plans = [row for row in self.stated if row.plan_id is not None or not self.several_plans]
-        for plan_id in dose.facts["plan_ids"]:
-            levels = _levels(self.plans.get(plan_id, {}))
-            wanted = Target(
-                name=structure["structure_name"],
-                roi_number=None if pd.isna(number) else int(number),
-                roi_type=structure["roi_type"] if isinstance(structure["roi_type"], str) else None,
-                in_plan_set=self.plan_sets.get(plan_id) == set_id,
-            )
-            target = target or is_target(wanted, levels, self.stated)
-            parts.append(plan_prescription(wanted, levels, of_plans, plan_id, self.n_ptv[set_id]))
-        whole_plans = dose.facts["dose_basis"] != "delivered_fractions"
-        if not dose.facts["whole_course"] or (len(parts) == 1 and not self.several_plans and whole_plans):
-            return (parts[0] if len(parts) == 1 else UNKNOWN), target
-        name = structure["structure_name"]
-        return total_prescription(name, parts, self.stated, whole_plans=whole_plans), target
-
-
-def _levels(plan: dict[str, Any]) -> list[TargetLevel]:
-    return [
-        TargetLevel(float(p["target_prescription_gy"]), p["roi_number"])
-        for p in plan.get("prescriptions", [])
-        if p["type"] == "TARGET" and p["target_prescription_gy"] is not None
-    ]

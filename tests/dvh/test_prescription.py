@@ -52,6 +52,19 @@ def test_the_manifest_comes_first_and_counts_for_its_plan():
     assert rx(levels=SIB, stated=stated) == Prescription(54.0, "plan_roi")
 
 
+def test_what_the_manifest_says_of_the_plan_comes_before_what_it_says_of_none():
+    stated = [StatedRx(66.0, "PTV", None), StatedRx(48.0, "PTV", "plan-01")]
+    assert rx(stated=stated) == rx(stated=stated[::-1]) == Prescription(48.0, "manifest")
+    whole = [StatedRx(66.0, None, None), StatedRx(48.0, None, "plan-01")]
+    assert rx(stated=whole) == rx(stated=whole[::-1]) == Prescription(48.0, "manifest")
+
+
+def test_levels_that_differ_by_how_they_are_written_are_one():
+    assert rx(levels=[TargetLevel(50.0, 7), TargetLevel(50.0004, 7)]) == Prescription(50.0, "plan_roi")
+    assert rx(levels=[TargetLevel(50.0, None), TargetLevel(50.0004, 12)]) == Prescription(50.0, "plan_single_level")
+    assert rx(levels=[TargetLevel(50.0, 7), TargetLevel(50.4, 7)]) == UNKNOWN
+
+
 def test_the_manifests_prescription_of_a_plan_is_that_of_its_only_ptv():
     stated = [StatedRx(48.0, None, "plan-01")]
     assert rx(levels=SIB, stated=stated) == Prescription(48.0, "manifest")
