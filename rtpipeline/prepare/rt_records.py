@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rtpipeline import __version__
+from rtpipeline.dicom.rtrecord import delivered_fractions
 from rtpipeline.dicom.tps_dvh import TpsDvh
 from rtpipeline.prepare.rt_doses import MadeDose
 from rtpipeline.prepare.rt_objects import CourseObjects
+from rtpipeline.prepare.rt_plans import scope_of
 
 
 def fraction_rows(
@@ -20,7 +22,8 @@ def fraction_rows(
     for plan_id, plan in sorted(objects.plans.items()):
         for group in plan.fraction_groups:
             planned[plan_id, group.number] = group.fractions_planned
-            rows.append({"plan_id": plan_id, "fraction_group": group.number, "record_status": "planned"})
+            row: dict[str, Any] = {"plan_id": plan_id, "fraction_group": group.number, "record_status": "planned"}
+            rows.append({**row, **_delivered(objects, plan_id, group.number)})
     for one in sorted(objects.delivered, key=lambda d: (d.record_id, d.fraction_group or 0, d.fraction_number or 0)):
         rows.append(
             {
@@ -37,6 +40,29 @@ def fraction_rows(
     for row in rows:
         row["fractions_planned"] = planned.get((row["plan_id"], row["fraction_group"]))
     return [{**common, **row, "rtpipeline_version": __version__} for row in rows]
+
+
+def _delivered(objects: CourseObjects, plan_id: str, group_number: int | None) -> dict[str, Any]:
+    """What records and manifest say of the delivery of a fraction group."""
+    groups = scope_of(plan_id, objects.plans[plan_id]).groups
+    own = groups if len(groups) == 1 else [g for g in groups if g.number == group_number]
+    required = own[0].required if own else frozenset()
+    # a record that names no group means the only one
+    meant = (group_number,) if len(groups) > 1 else (group_number, None)
+    of_plan = [d for d in objects.delivered if objects.plan_id_of(d.plan_uid) == plan_id]
+    records = [d for d in of_plan if d.fraction_group in meant]
+    selected = [p.plan_id for p in objects.course.plans if p.selected]
+    named = (plan_id, None) if selected == [plan_id] else (plan_id,)
+    stated = {r.fractions_delivered for r in objects.course.manifest if r.plan_id in named} - {None}
+    found: dict[str, Any] = {"fractions_stated": stated.pop() if len(stated) == 1 else None}
+    if not records:
+        return found
+    fractions = delivered_fractions(records, required)
+    gaps = frozenset(range(1, max(fractions.numbers, default=0))) - fractions.numbers
+    doubt = fractions.doubtful or (f"no record of fraction {min(gaps)}" if gaps else None)
+    return found | {
+        "fractions_delivered": None if fractions.doubtful else len(fractions.numbers), "delivery_doubt": doubt
+    }  # fmt: skip
 
 
 def tps_dvh_rows(objects: CourseObjects, made: Sequence[MadeDose], common: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -517,6 +517,39 @@ def test_a_prescription_of_the_whole_course_judges_no_single_plan(patient, expor
     assert {d["scale_check"] for d in export(patient, config).doses.values()} == {"fits"}
 
 
+def against_planned(found: Prepared) -> list[tuple[Any, ...]]:
+    """(planned, delivered, stated by the manifest, doubt) of each plan's fraction group."""
+    rows = FRACTIONS.read(found.out / "fractions.parquet")
+    names = ["fractions_planned", "fractions_delivered", "fractions_stated", "delivery_doubt"]
+    planned = rows[rows["record_status"] == "planned"].sort_values("plan_id")[names].astype(object)
+    return list(planned.where(planned.notna(), None).itertuples(index=False, name=None))
+
+
+def test_what_was_delivered_stands_beside_what_was_planned(patient, export, tmp_path):
+    plan, second = second_phase(patient)
+    again = records(patient, plan, 3)  # the first three once more, exported under other names
+    for number, one in enumerate(again):
+        one.SOPInstanceUID = f"{one.SOPInstanceUID}.{number}"
+    stopped = records(patient, patient.rtplan, 24, skip=7)
+    patient.extra = [plan, second, *stopped, *records(patient, plan, 5), *again]
+    config = manifest(tmp_path, (str(plan.SOPInstanceUID), {"fractions_delivered": 6}))
+    assert against_planned(export(patient, config)) == [
+        (25, 23, None, "no record of fraction 7"),
+        (8, 5, 6, None),
+    ]
+
+
+def test_records_that_contradict_count_nothing_and_none_are_none(patient, export):
+    plan, second = second_phase(patient)
+    made = records(patient, plan, 8)
+    del made[3].TreatmentSessionBeamSequence[1]
+    patient.extra = [plan, second, *made]
+    assert against_planned(export(patient)) == [
+        (25, None, None, None),
+        (8, None, None, "fraction 4: not all beams delivered"),
+    ]
+
+
 def test_treatment_records_of_every_fraction_give_the_total(patient, export):
     plan, second = second_phase(patient)
     patient.extra = [plan, second, *records(patient, patient.rtplan, 25), *records(patient, plan, 8)]
@@ -528,6 +561,7 @@ def test_treatment_records_of_every_fraction_give_the_total(patient, export):
         ["plan-01", 1, 25],
         ["plan-02", 1, 8],
     ]
+    assert against_planned(found) == [(25, 25, None, None), (8, 8, None, None)]
     delivered = rows[(rows["record_status"] == "normal") & (rows["plan_id"] == "plan-02")]
     assert sorted(delivered["fraction_number"]) == list(range(1, 9))
     assert set(delivered["delivered_mu"]) == {225.7}
