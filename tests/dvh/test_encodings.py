@@ -33,8 +33,8 @@ SAME_RTOL = 1e-6
 SIXTEEN_BIT_OF_DMAX = 2e-5
 """Promised: one step of 16 bits is 1.5e-5 of the maximum, and values are rounded to the nearest."""
 
-TURNED_RTOL = 2e-4
-"""Cells lie along other axes in a turned patient. Promised for any D: 0.3 %."""
+TURNED_RTOL = 5e-4
+"""Cells lie along other axes in a turned patient; measured 2e-4. Promised for any D: 0.3 %."""
 
 SOLIDS = [("prism", "linear"), ("prism", "cubic")]
 METRICS = ("dmin_gy", "dmax_gy", "dmean_gy", "d99_gy", "d95_gy", "d50_gy", "d5_gy", "d1_gy", "d0_03cc_gy", "v20gy_cc")
