@@ -6,6 +6,10 @@ from pathlib import Path
 
 import yaml
 
+from rtpipeline.config import parse_config
+from rtpipeline.dvh.biology import eqd2_gy
+from rtpipeline.dvh.constraints import load_constraints
+from rtpipeline.dvh.fractionation import REASONS
 from rtpipeline.nomenclature.mapping import load_mapping
 from rtpipeline.segmentation.custom_model import ModelDeclaration
 from rtpipeline.structures.custom_structures import load_custom_structures
@@ -49,3 +53,24 @@ def test_the_example_of_a_model_is_a_declaration():
     model = ModelDeclaration.model_validate(yaml.safe_load(example("networks.md", "name: lung_gtv")))
     assert model.labels == {1: "gtv"}
     assert model.used_folds == (0,)
+
+
+def test_the_examples_of_biological_dose_are_a_configuration_and_right():
+    config = parse_config(yaml.safe_load(example("dvh.md", "dvh:"))).dvh
+    assert (config.alpha_beta_gy["SpinalCord"], config.geud_a["PTV_high"]) == (2.0, -10.0)
+    text = " ".join((DOCS / "dvh.md").read_text(encoding="utf-8").split())
+    first, second = eqd2_gy(50.0, 25, 3.0), eqd2_gy(20.0, 4, 3.0)
+    assert f"50 Gy in 25 and 20 Gy in 4 fractions are {first + second:.1f} Gy at alpha/beta 3" in text
+    assert f"70 Gy in 29 would be {eqd2_gy(70.0, 29, 3.0):.1f}" in text
+    assert {"effective_dose", "other_radiation", "not_acute"} <= set(REASONS)
+
+
+def test_the_example_of_constraints_loads(tmp_path):
+    path = tmp_path / "constraints.csv"
+    path.write_text(example("dvh.md", "structure,metric,limit"))
+    found = {(c.structure, c.measure.name): c.text for c in load_constraints(path)}
+    assert found["Heart", "dmean_gy"] == "< 26 Gy"
+    assert found["Liver", "cv17_5gy_cc"] == ">= 700 cc"
+    assert found["PTV_high", "d98_gy"] == ">= 95 % of Rx"
+    assert found["SpinalCord", "eqd2_d2_gy"] == "<= 50 Gy"
+    assert len(found) == 8
