@@ -26,6 +26,10 @@ RX_MISMATCH = 0.15
 """Share of the prescription by which the D95 of its target may differ before somebody should look."""
 
 
+OVERSHOOT = 1.1
+"""Maximum in a structure over that of the dose grid itself above which interpolation is in doubt."""
+
+
 @dataclass
 class StructureInDose:
     """row: of `dvh_metrics`. curve: of `dvh_curves`, None without a histogram."""
@@ -53,6 +57,8 @@ class RowMaker:
     biology: CourseBiology
     _lost: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """structures with an alpha/beta and no EQD2, by dose and status"""
+    _overshot: dict[str, dict[str, float]] = field(default_factory=dict)
+    """maxima in Gy by structure that lie far above that of the grid, by dose"""
 
     def make(
         self, structure: Mapping[str, Any], dose: CourseDose, link: DoseLink, solid: PrismSolid | None, rx: Prescription
@@ -83,6 +89,8 @@ class RowMaker:
             return StructureInDose(row, Histograms(None, limit, rx.rx_gy, exponent))
         dvh = compute_dvh(solid, dose.volume, interpolation=self.settings.dose_interpolation)
         row |= self._numbers(dvh, dose, rx.rx_gy, exponent)
+        if dvh.dmax_gy is not None and dvh.dmax_gy > OVERSHOOT * dose.volume.extremes_gy[1]:
+            self._overshot.setdefault(dose.dose_id, {})[label(structure)] = dvh.dmax_gy
         status, biological = self._biological(dose, solid, dvh, alpha_beta)
         if biological is not None and status == OK:
             row["eqd2_fractions"] = self.biology.fractionation(dose).fractions
@@ -153,12 +161,19 @@ class RowMaker:
         expected = f"at least {self.settings.coverage_limit_pct:g} %"
         return [finding("DOSE_GRID_COVERAGE", name, measured, expected=expected)]
 
-    def biology_findings(self) -> list[Finding]:
-        """One finding for each dose and reason for which declared structures have no EQD2."""
-        return [
+    def findings_of_doses(self) -> list[Finding]:
+        """EQD2_NOT_COMPUTED for each dose and reason, and DOSE_OVERSHOOT for each dose, with their structures."""
+        found = [
             finding("EQD2_NOT_COMPUTED", dose_id, f"{status}: {', '.join(sorted(set(names)))}")
             for (dose_id, status), names in sorted(self._lost.items())
         ]
+        grid_gy = {d.dose_id: d.volume.extremes_gy[1] for d in self.biology.doses if d.dose_id in self._overshot}
+        for dose_id, maxima in sorted(self._overshot.items()):
+            measured = f"{max(maxima.values()):.2f} Gy in {', '.join(sorted(maxima))}; "
+            found.append(
+                finding("DOSE_OVERSHOOT", dose_id, measured + f"maximum of the grid {grid_gy[dose_id]:.2f} Gy")
+            )
+        return found
 
 
 def rx_findings(dvh: Dvh, rx_gy: float | None, name: str) -> list[Finding]:

@@ -58,7 +58,7 @@ def run(context: StageContext) -> StageOutcome:
             bounds.add(structure, made[-1])
     if not made:
         return StageOutcome(status="not_applicable", reason="no structure set that a dose applies to")
-    context.report(*maker.biology_findings(), *bounds.finish(structures))
+    context.report(*maker.findings_of_doses(), *bounds.finish(structures))
     return _write(context, declared, made, bounds)
 
 
