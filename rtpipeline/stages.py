@@ -98,7 +98,7 @@ _TABLE = (
         libraries=("pydicom", "numpy", "SimpleITK"), reader=True,
     ),
     Stage(
-        "prepare_rt", "course", "course", "rtpipeline.prepare.rt:run", 2,
+        "prepare_rt", "course", "course", "rtpipeline.prepare.rt:run", 3,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600, disk_mib=4096),
         config=("manifest",),
         libraries=("pydicom", "numpy", "scipy", "numba"), reader=True,
