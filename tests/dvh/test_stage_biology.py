@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -14,6 +15,7 @@ from rtpipeline.config import Config, DvhConfig
 from rtpipeline.contracts.tables import CONSTRAINTS, DVH_METRICS
 from rtpipeline.demo.small import SmallPatient, small_patient
 from tests.synthetic.edits import second_plan, tie
+from tests.synthetic.faults import FAULTS
 from tests.synthetic.pipeline import Chain, run_chain
 
 AB = 3.0
@@ -123,6 +125,19 @@ def test_two_plans_are_added_in_eqd2_and_not_from_their_total(tmp_path: Path) ->
     assert rows["total"]["eqd2_dmean_gy"] == pytest.approx(parts, abs=NEAR_GY)
     # only the dose of the whole course is held against the table
     assert set(chain.table("dvh", "constraints")["dose_id"].dropna()) == {"total"}
+
+
+def test_a_boost_comes_through_its_registration_before_it_is_added(tmp_path: Path) -> None:
+    source = tmp_path / "export"
+    source.mkdir()
+    FAULTS["REG_APPLIED/boost"].write(source)
+    plans = {ds.RTPlanLabel: ds for ds in map(pydicom.dcmread, source.glob("RTPLAN*"))}
+    lines = [f"{plans[label].SOPInstanceUID},{n}" for label, n in (("PLAN1", 25), ("PLAN2", 8))]
+    (tmp_path / "manifest.csv").write_text("\n".join(["plan_uid,fractions_delivered", *lines]))
+    config = Config(dvh=DvhConfig(alpha_beta_gy={"PTV": AB}), manifest=tmp_path / "manifest.csv")
+    rows = rows_of(run_chain(source, tmp_path / "work", config))
+    assert rows["total"]["dose_registrations"] == "reg-01" and rows["total"]["eqd2_status"] == "ok"
+    assert rows["total"]["eqd2_dmean_gy"] == pytest.approx(mean_eqd2_of_ptv([(50.0, 25), (16.0, 8)]), abs=NEAR_GY)
 
 
 def test_a_plan_stopped_after_10_of_25_fractions_has_fractions_of_the_planned_size(tmp_path: Path) -> None:
