@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtpipeline.dose.resample import resample
+from rtpipeline.dose.resample import resample, resample_dose
 from rtpipeline.dose.union import union_grid
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.rigid import is_identity, moved
@@ -96,8 +96,9 @@ def sample(dose: DoseGrid, grid: Grid) -> tuple[Float, Bool]:
         seen = np.ones(grid.shape_zyx, bool) if dose.known is None else dose.known
         return np.where(seen, dose.dose_gy, 0.0), seen
     dose = dose.cropped
-    # beside what is not known a spline would feel it
-    values, inside = resample(dose.dose_gy, dose.grid, grid, cubic=dose.known is None)
-    if dose.known is not None:
+    if dose.known is None:
+        values, inside = resample_dose(dose.dose_gy, dose.grid, grid)
+    else:  # beside what is not known a spline would feel it
+        values, inside = resample(dose.dose_gy, dose.grid, grid, cubic=False)
         inside &= resample((~dose.known).astype(float), dose.grid, grid, cubic=False)[0] == 0.0
     return np.where(inside, values, 0.0), inside

@@ -1,10 +1,10 @@
 """Values of one grid at the voxel centres of another: cubic for doses, linear for what must not overshoot.
 
 The cubic spline passes through every value, reproduces a dose that is linear up to its borders, and keeps the integral
-of a dose that has faded before them: what it adds on one side of a hard edge it takes away on the other. Linear
-interpolation keeps neither peaks (between nodes h apart it loses h^2/8 of the curvature) nor, on a lattice that is no
-multiple of its own, the integral. Values below 0 beside a hard edge stay here for the sake of that integral; whoever
-reads a dose holds them at 0.
+of a dose that has faded before them. Linear interpolation keeps neither peaks (between nodes h apart it loses h^2/8 of
+the curvature) nor, on a lattice that is no multiple of its own, the integral. But the spline swings beside a hard edge,
+such as the skin, beyond which planning systems write 0 Gy. Cutting off what falls below 0 there would leave what rises
+on the other side, and add dose; so the surroundings of such an edge are interpolated linearly.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import map_coordinates, maximum_filter, spline_filter
 
-from rtpipeline.dose.union import ON_NODE
+from rtpipeline.dose.union import ON_NODE, spacings_along
 from rtpipeline.geometry.grid import Grid
 
 PARALLEL_TOLERANCE = 1e-6
@@ -23,6 +23,12 @@ PARALLEL_TOLERANCE = 1e-6
 PADDING = 20
 """Voxels by which a grid is continued for the spline: each weighs a quarter of the one before it, so that its end is
 felt by less than 1e-11 of the value there."""
+
+SWING = 1e-3
+"""Share of the largest dose by which the spline falls below 0 beside a hard edge; less is rounding and is cut off."""
+
+REACH = 3.0
+"""Voxels of the dose around such a place: two lobes further a swing has faded to a fiftieth."""
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -38,6 +44,21 @@ def resample(values: Float, source: Grid, grid: Grid, *, cubic: bool) -> tuple[F
     if axes is not None:
         return _separable(values, source, axes, cubic=cubic)
     return _oblique(values, source, grid, cubic=cubic and source.is_uniform)
+
+
+def resample_dose(dose_gy: Float, source: Grid, grid: Grid) -> tuple[Float, Bool]:
+    """As `resample`, by the spline; linear beside hard edges and nowhere below 0, where the dose is not below it."""
+    values, inside = resample(dose_gy, source, grid, cubic=True)
+    if values.min() >= 0.0 or dose_gy.min() < 0.0:
+        return values, inside
+    swings = values < -SWING * dose_gy.max()
+    if swings.any():
+        reach = np.ceil(REACH * spacings_along(grid, source) / spacings_along(grid, grid))
+        beside = maximum_filter(
+            swings, size=[int(2 * min(n, m) + 1) for n, m in zip(reach, grid.shape_zyx, strict=True)]
+        )
+        values = np.where(beside, resample(dose_gy, source, grid, cubic=False)[0], values)
+    return np.maximum(values, 0.0), inside
 
 
 def _snapped(index: Float, count: int) -> tuple[Float, Bool]:

@@ -54,7 +54,7 @@ def _fineness(grid: Grid) -> tuple[float, int, tuple[float, ...]]:
 
 def _divided(base: Grid, grids: Sequence[Grid]) -> Grid:
     """The base lattice with each step divided into as many equal ones as no grid is finer along its direction."""
-    finest = np.min([_spacings_along(base, grid) for grid in grids], axis=0)
+    finest = np.min([spacings_along(base, grid) for grid in grids], axis=0)
     offsets = base.plane_offsets_mm
     planes = [
         np.linspace(start, end, _parts(abs(end - start), finest[0]), endpoint=False)
@@ -75,7 +75,7 @@ def _parts(step_mm: float, finest_mm: float) -> int:
     return max(1, math.ceil(step_mm / finest_mm / FINER))
 
 
-def _spacings_along(base: Grid, grid: Grid) -> Float:
+def spacings_along(base: Grid, grid: Grid) -> Float:
     """(3,) spacing in mm of a grid along the plane, row and column direction of the base: of its most parallel axis."""
     axes = [np.stack([g.normal, g.column_direction, g.row_direction]) for g in (base, grid)]
     spacings = np.array([grid.plane_spacing_mm or np.inf, grid.row_spacing_mm, grid.column_spacing_mm])

@@ -239,7 +239,7 @@ def test_a_small_fine_boost_in_a_large_coarse_dose_adds_what_it_holds_and_cuts_n
 
 @pytest.mark.parametrize("edge_mm", [0.0, 4.0])
 def test_a_hard_edge_neither_gains_nor_loses(edge_mm):
-    """The skin, beyond which the planning system writes 0 Gy; here a ball."""
+    """The skin, beyond which the planning system writes 0 Gy; here a ball. A spline swings there by 7 %."""
     g = around((0.0, 0.0, 0.0), (3.0, 3.0, 3.0), 60.0)
     distance_mm = np.linalg.norm(points(g), axis=-1)
     inside_share = np.clip((40.0 - distance_mm) / (edge_mm or 1e-9) + 0.5, 0.0, 1.0)
@@ -247,6 +247,16 @@ def test_a_hard_edge_neither_gains_nor_loses(edge_mm):
     fine = around((1.1, -0.7, 0.3), (2.0, 2.2, 1.7), 66.0)
     total = accumulate([ball, DoseGrid(fine, np.zeros(fine.shape_zyx))])
     assert integral(total) == pytest.approx(integral(ball), rel=CONSERVED)
+    assert total.dose_gy.min() == 0.0
+    assert total.dose_gy.max() <= 20.0 * (1.0 + 0.07 / 50)  # nor swings up inside the skin but for a fiftieth of that
+
+
+def test_a_dose_that_has_values_below_0_keeps_them():
+    """Noise of a Monte Carlo calculation: cut off, it would add dose."""
+    g = grid()
+    noisy = DoseGrid(g, np.random.default_rng(3).normal(0.0, 0.1, g.shape_zyx))
+    values, _ = sample(noisy, grid((-28.3, -21.7, 11.1), (20, 20, 15), (1.3, 1.1, 0.9)))
+    assert values.min() < -0.1
 
 
 @pytest.mark.parametrize("turn_deg", [(0.0, 0.0, 0.0), (10.0, -20.0, 35.0)])
