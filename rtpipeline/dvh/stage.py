@@ -73,7 +73,8 @@ def _write(
     context: StageContext, declared: Declarations, made: Sequence[StructureInDose], bounds: ConstraintRows
 ) -> StageOutcome:
     settings = context.config.dvh
-    names = [name for name, *_ in dvh_metric_columns(d_pct=settings.d_pct, d_cc=settings.d_cc, v_gy=settings.v_gy)]
+    chosen = {name: getattr(settings, name) for name in ("d_pct", "d_cc", "v_gy", "v_rx_pct")}
+    names = [name for name, *_ in dvh_metric_columns(**chosen)]
     if declared.any_alpha_beta:
         names += biological_columns(d_pct=settings.d_pct, d_cc=settings.d_cc)
     curves = [one.curve for one in made if one.curve is not None]

@@ -29,7 +29,7 @@ def even_spread(low: float = 20.0, high: float = 60.0, volume: float = 1.5, cove
 
 @pytest.mark.parametrize(
     ("value", "name"), [(0.03, "0_03"), (0.1, "0_1"), (1, "1"), (1.0, "1"), (12.5, "12_5"), (12.50, "12_5"), (80, "80"),
-                        (100, "100"), (0.001, "0_001")]
+                        (100, "100"), (0.001, "0_001"), (1e-7, "0_0000001"), (0.0300001, "0_0300001"), (1e3, "1000")]
 )  # fmt: skip
 def test_numbers_in_column_names(value: float, name: str) -> None:
     assert column_number(value) == name

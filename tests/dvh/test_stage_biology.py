@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,14 @@ def test_nothing_is_computed_that_nobody_declared(tmp_path: Path) -> None:
     }
     assert not (chain.folder(chain.course.course_id, "dvh") / "constraints.parquet").exists()
     assert not chain.found("EQD2_NOT_COMPUTED")
+
+
+def test_configured_metrics_are_the_columns_and_no_others(tmp_path: Path) -> None:
+    chain = chain_of(small_patient(), tmp_path, d_pct=[97.5], d_cc=[0.035], v_gy=[12.5], v_rx_pct=[90.0, 102.5])
+    names = {n for n in chain.table("dvh", "dvh_metrics").columns if re.fullmatch(r"(eqd2_)?[dv]\d.*", n)}
+    assert names == {
+        "d97_5_gy", "d0_035cc_gy", "v12_5gy_pct", "v12_5gy_cc", "v90rx_pct", "v102_5rx_pct", "eqd2_d97_5_gy",
+        "eqd2_d0_035cc_gy",
+    }  # fmt: skip
+    row = rows_of(chain)["plan-01"]
+    assert not np.isnan([row[name] for name in sorted(names)]).any()
