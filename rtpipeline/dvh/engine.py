@@ -11,7 +11,8 @@ from rtpipeline.dvh.curve import Dvh, graded_edges, volume_above
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.extremes import climb, node_extremes, surface_extremes
 from rtpipeline.dvh.interpolation import Field
-from rtpipeline.dvh.sampling import sample_cells, sample_cells_parallel, totals
+from rtpipeline.dvh.sampling import sample_cells, totals
+from rtpipeline.dvh.sampling_parallel import sample_cells_parallel
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.solid import PrismSolid
 
@@ -141,7 +142,8 @@ class _Placement:
     """Where a solid lies in a dose, and how it is cut. See `sampling` for the frames.
 
     matrix: (3, 4) solid to dose; corners: (8, 3) of the solid's bounding box in the dose's (offset, row, column);
-    field: the interpolated dose; box: (3, 2) where it can be interpolated; known: mask or (0, 0, 0).
+    field: the interpolated dose; box: (3, 2) where it can be interpolated; known: mask or (0, 0, 0);
+    u_is_column: see `_parallel_axes`.
     """
 
     slabs_mm: Array
@@ -152,6 +154,7 @@ class _Placement:
     field: Field
     box: Array
     known: np.ndarray
+    u_is_column: bool | None
 
 
 def _place(
@@ -166,15 +169,17 @@ def _place(
     if dose.known_box is None:
         return None
     to_dose = dose.grid.patient_to_plane_matrix
+    matrix = np.c_[to_dose[:, :3] @ solid.axes.T, to_dose[:, 3]]
     return _Placement(
         slabs_mm=slabs_mm,
         n_layers=np.maximum(1, np.ceil(thicknesses_mm / cell_mm - LAYER_TOLERANCE)).astype(np.int64),
         cell_mm=cell_mm,
-        matrix=np.c_[to_dose[:, :3] @ solid.axes.T, to_dose[:, 3]],
+        matrix=matrix,
         corners=solid.corners_xyz_mm @ to_dose[:, :3].T + to_dose[:, 3],
         field=dose.cubic if interpolation == "cubic" else dose.linear,
         box=dose.known_box,
         known=_ALL_KNOWN if dose.ascending_known is None else dose.ascending_known,
+        u_is_column=_parallel_axes(matrix, solid.bounds_uvw_mm),
     )
 
 
@@ -187,12 +192,13 @@ def _sample(solid: PrismSolid, placed: _Placement) -> tuple[Array, float, Array]
     inside_box = bool(np.all(placed.corners >= placed.box[:, 0]) and np.all(placed.corners <= placed.box[:, 1]))
     body = (solid.edges, solid.edge_starts, placed.slabs_mm, placed.n_layers)
     field = (placed.matrix, placed.field, placed.known, placed.box)
-    u_is_column = _parallel_axes(placed.matrix, solid.bounds_uvw_mm)
     # whole cells, a third more for those on the border, and room for one more layer; the table grows when that is short
     room = min(int(shape.prod()), MAX_WINDOW_CELLS)
     capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + room
-    if u_is_column is not None:
-        samples, n, unknown_mm3, found = sample_cells_parallel(*body, low, cell, shape, *field, u_is_column, capacity)
+    if placed.u_is_column is not None:
+        samples, n, unknown_mm3, found = sample_cells_parallel(
+            *body, low, cell, shape, *field, placed.u_is_column, capacity
+        )
     else:
         samples, n, unknown_mm3, found = sample_cells(*body, low, cell, shape, *field, inside_box, capacity)
     return samples[:n], unknown_mm3, found
@@ -223,6 +229,7 @@ def _extremes(solid: PrismSolid, dose: DoseVolume, placed: _Placement, in_cells:
         placed.n_layers,
         placed.cell_mm,
         *field,
+        placed.u_is_column is not None,
     )
     least, greatest = float(min(in_cells[0, 0], on_walls[0, 0])), float(max(in_cells[1, 0], on_walls[1, 0]))
     first, last = placed.corners.min(axis=0), placed.corners.max(axis=0)

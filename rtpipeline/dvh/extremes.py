@@ -10,13 +10,30 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from rtpipeline.dvh.interpolation import Field, dose_at, is_known, lower_plane
+from rtpipeline.dvh.interpolation import (
+    Field,
+    dose_at,
+    index_weights,
+    is_known,
+    lower_index,
+    lower_plane,
+    plane_weights,
+)
+from rtpipeline.dvh.planes import interpolate_level, value_in_level
 from rtpipeline.dvh.sampling import note_extremes, nothing_found
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array, Ints, is_inside
 
 N_HALVINGS = 30
 """A climb ends when its step is this many times halved: 1e-9 of a cell."""
+
+
+@njit(cache=True, error_model="numpy")
+def _plane_below(offsets: Array, t: float) -> int:
+    # planes are evenly spaced as a rule, so that the walk from this guess is short
+    n_gaps = offsets.shape[0] - 1
+    guess = lower_index((t - offsets[0]) / (offsets[n_gaps] - offsets[0]) * n_gaps, n_gaps + 1)
+    return lower_plane(offsets, t, guess)
 
 
 @njit(cache=True, error_model="numpy")
@@ -29,7 +46,7 @@ def _known_dose(
     column = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] * w + matrix[2, 3]
     if not (box[0, 0] <= t <= box[0, 1] and box[1, 0] <= row <= box[1, 1] and box[2, 0] <= column <= box[2, 1]):
         return False, 0.0, 0.0, 0.0, 0.0
-    k = lower_plane(field.offsets, t, 0)
+    k = _plane_below(field.offsets, t)
     if known.shape[0] > 0 and not is_known(known, field.offsets, k, t, row, column):
         return False, 0.0, 0.0, 0.0, 0.0
     value, by_t, by_row, by_column = dose_at(field, k, t, row, column, weights)
@@ -40,6 +57,29 @@ def _known_dose(
         by_t * matrix[0, 1] + by_row * matrix[1, 1] + by_column * matrix[2, 1],
         by_t * matrix[0, 2] + by_row * matrix[1, 2] + by_column * matrix[2, 2],
     )
+
+
+@njit(cache=True, error_model="numpy")
+def _wall_points(points: Array, contour_starts: Ints, first: int, last: int, pitch: float) -> Array:
+    """(m, 2) vertices of contours `first` .. `last` - 1, and points between them at most `pitch` apart."""
+    begin, end = contour_starts[first], contour_starts[last]
+    n_parts = np.empty(end - begin, np.int64)
+    following = np.empty(end - begin, np.int64)
+    for contour in range(first, last):
+        for p in range(contour_starts[contour], contour_starts[contour + 1]):
+            q = p + 1 if p + 1 < contour_starts[contour + 1] else contour_starts[contour]
+            following[p - begin] = q
+            length = np.hypot(points[q, 0] - points[p, 0], points[q, 1] - points[p, 1])
+            n_parts[p - begin] = max(1, int(np.ceil(length / pitch)))
+    found = np.empty((n_parts.sum(), 2))
+    n = 0
+    for p in range(begin, end):
+        q, parts = following[p - begin], n_parts[p - begin]
+        for part in range(parts):
+            for axis in range(2):
+                found[n, axis] = points[p, axis] + (points[q, axis] - points[p, axis]) * part / parts
+            n += 1
+    return found
 
 
 @njit(cache=True, error_model="numpy")
@@ -54,26 +94,65 @@ def surface_extremes(
     field: Field,
     known: Bools,
     box: Array,
+    is_parallel: bool,
 ) -> Array:
-    """Least and greatest known dose on the walls of the prisms and where, see `note_extremes`: every vertex, and points
-    between at most `pitch` apart. points: (n, 2) contour vertices in u, v."""
+    """Least and greatest known dose on the walls of the prisms and where, see `note_extremes`: on every border between
+    layers every vertex, and points between at most `pitch` apart.
+
+    points: (n, 2) contour vertices in u, v; is_parallel: t depends on w alone, so that whole planes can be interpolated
+    first.
+    """
     found = nothing_found()
     weights = np.empty((3, 2, 4))
     for plane in range(slabs.shape[0]):
-        for level in range(n_layers[plane] + 1):
-            w = slabs[plane, 0] + (slabs[plane, 1] - slabs[plane, 0]) * level / n_layers[plane]
-            for contour in range(plane_starts[plane], plane_starts[plane + 1]):
-                begin, end = contour_starts[contour], contour_starts[contour + 1]
-                for p in range(begin, end):
-                    q = p + 1 if p + 1 < end else begin
-                    du, dv = points[q, 0] - points[p, 0], points[q, 1] - points[p, 1]
-                    n_parts = max(1, int(np.ceil(np.sqrt(du * du + dv * dv) / pitch)))
-                    for part in range(n_parts):
-                        u, v = points[p, 0] + du * part / n_parts, points[p, 1] + dv * part / n_parts
-                        has_dose, value, _, _, _ = _known_dose(matrix, field, known, box, u, v, w, weights)
-                        if has_dose:
-                            note_extremes(found, value, u, v, w)
+        walls = _wall_points(points, contour_starts, plane_starts[plane], plane_starts[plane + 1], pitch)
+        for border in range(n_layers[plane] + 1):
+            w = slabs[plane, 0] + (slabs[plane, 1] - slabs[plane, 0]) * border / n_layers[plane]
+            if is_parallel:
+                _extremes_at_height(walls, w, matrix, field, known, box, weights, found)
+                continue
+            for p in range(walls.shape[0]):
+                u, v = walls[p, 0], walls[p, 1]
+                has_dose, value, _, _, _ = _known_dose(matrix, field, known, box, u, v, w, weights)
+                if has_dose:
+                    note_extremes(found, value, u, v, w)
     return found
+
+
+@njit(cache=True, error_model="numpy")
+def _extremes_at_height(
+    walls: Array, w: float, matrix: Array, field: Field, known: Bools, box: Array, weights: Array, found: Array
+) -> None:
+    """The part of `surface_extremes` at one height, for parallel axes."""
+    t = matrix[0, 2] * w + matrix[0, 3]
+    if not (box[0, 0] <= t <= box[0, 1]):
+        return
+    n_rows, n_columns = field.coefficients.shape[1] - 2, field.coefficients.shape[2] - 2
+    places = np.empty((walls.shape[0], 2))
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for p in range(walls.shape[0]):
+        for axis in range(2):
+            place = matrix[axis + 1, 0] * walls[p, 0] + matrix[axis + 1, 1] * walls[p, 1] + matrix[axis + 1, 3]
+            places[p, axis] = place
+            low[axis], high[axis] = min(low[axis], place), max(high[axis], place)
+    k = _plane_below(field.offsets, t)
+    plane_weights(field, k, t, weights[0])
+    first_j, first_i = lower_index(low[0], n_rows), lower_index(low[1], n_columns)
+    level = np.empty((lower_index(high[0], n_rows) + 4 - first_j, lower_index(high[1], n_columns) + 4 - first_i))
+    interpolate_level(field.coefficients, k, weights[0], first_j, first_i, level)
+    along_rows, along_columns = weights[1], weights[2]
+    for p in range(walls.shape[0]):
+        row, column = places[p, 0], places[p, 1]
+        if not (box[1, 0] <= row <= box[1, 1] and box[2, 0] <= column <= box[2, 1]):
+            continue
+        if known.shape[0] > 0 and not is_known(known, field.offsets, k, t, row, column):
+            continue
+        j, i = lower_index(row, n_rows), lower_index(column, n_columns)
+        index_weights(field.is_cubic, row, j, n_rows, along_rows)
+        index_weights(field.is_cubic, column, i, n_columns, along_columns)
+        value = max(value_in_level(level, j - first_j, i - first_i, along_rows, along_columns), field.floor_gy)
+        if value < found[0, 0] or value > found[1, 0]:
+            note_extremes(found, value, walls[p, 0], walls[p, 1], w)
 
 
 @njit(cache=True, error_model="numpy")

@@ -90,10 +90,11 @@ def plane_weights(field: Field, k: int, t: float, weights: Array) -> None:
     gap = offsets[k + 1] - offsets[k]
     s = (t - offsets[k]) / gap
     if field.is_cubic:
+        table = field.table
         for m in range(4):
-            c = field.table[k, m]
-            weights[0, m] = c[0] + s * (c[1] + s * (c[2] + s * c[3]))
-            weights[1, m] = (c[1] + s * (2.0 * c[2] + s * 3.0 * c[3])) / gap
+            c1, c2, c3 = table[k, m, 1], table[k, m, 2], table[k, m, 3]
+            weights[0, m] = table[k, m, 0] + s * (c1 + s * (c2 + s * c3))
+            weights[1, m] = (c1 + s * (2.0 * c2 + s * 3.0 * c3)) / gap
         return
     side = tie(s, k, offsets.shape[0])
     _linear_weights(s, gap, side, offsets[k + side + 1] - offsets[k + side], weights)
@@ -130,23 +131,23 @@ def dose_at(
     plane_weights(field, k, t, weights[0])
     index_weights(field.is_cubic, row, j, n_rows, weights[1])
     index_weights(field.is_cubic, column, i, n_columns, weights[2])
+    coefficients = field.coefficients
+    w0, w1, w2, w3 = weights[2, 0, 0], weights[2, 0, 1], weights[2, 0, 2], weights[2, 0, 3]
+    d0, d1, d2, d3 = weights[2, 1, 0], weights[2, 1, 1], weights[2, 1, 2], weights[2, 1, 3]
     value, by_t, by_row, by_column = 0.0, 0.0, 0.0, 0.0
     for a in range(4):
-        in_plane, in_plane_by_row, in_plane_by_column = 0.0, 0.0, 0.0
-        if weights[0, 0, a] == 0.0 and weights[0, 1, a] == 0.0:
-            continue
+        level, level_by_row, level_by_column = 0.0, 0.0, 0.0
         for b in range(4):
-            c = field.coefficients[k + a, j + b, i : i + 4]
-            w, d = weights[2, 0], weights[2, 1]
-            line = c[0] * w[0] + c[1] * w[1] + c[2] * w[2] + c[3] * w[3]
-            slope = c[0] * d[0] + c[1] * d[1] + c[2] * d[2] + c[3] * d[3]
-            in_plane += weights[1, 0, b] * line
-            in_plane_by_row += weights[1, 1, b] * line
-            in_plane_by_column += weights[1, 0, b] * slope
-        value += weights[0, 0, a] * in_plane
-        by_t += weights[0, 1, a] * in_plane
-        by_row += weights[0, 0, a] * in_plane_by_row
-        by_column += weights[0, 0, a] * in_plane_by_column
+            e, f = coefficients[k + a, j + b, i], coefficients[k + a, j + b, i + 1]
+            g, h = coefficients[k + a, j + b, i + 2], coefficients[k + a, j + b, i + 3]
+            line = w0 * e + w1 * f + w2 * g + w3 * h
+            level += weights[1, 0, b] * line
+            level_by_row += weights[1, 1, b] * line
+            level_by_column += weights[1, 0, b] * (d0 * e + d1 * f + d2 * g + d3 * h)
+        value += weights[0, 0, a] * level
+        by_t += weights[0, 1, a] * level
+        by_row += weights[0, 0, a] * level_by_row
+        by_column += weights[0, 0, a] * level_by_column
     if value < field.floor_gy:
         return field.floor_gy, 0.0, 0.0, 0.0
     return value, by_t, by_row, by_column

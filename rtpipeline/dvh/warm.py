@@ -6,10 +6,12 @@ numba keys its cache by the file of the outermost kernel: whoever edits a kernel
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
 from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.engine import compute_dvh
+from rtpipeline.dvh.engine import Interpolation, compute_dvh
 from rtpipeline.dvh.isodose import isodose_volume_cc
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.polygon import contour_quality
@@ -25,21 +27,15 @@ def warm() -> None:
     square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
     contours = [np.c_[square + 0.1 * z, np.full(4, z)] for z in (0.0, 1.0)]
     solid = PrismSolid.from_contours(contours, single_plane_thickness_mm=None)
-    grid = Grid(
-        origin_xyz_mm=np.array([-2.0, -2.0, -2.0]),
-        row_direction=np.array([1.0, 0.0, 0.0]),
-        column_direction=np.array([0.0, 1.0, 0.0]),
-        column_spacing_mm=2.0,
-        row_spacing_mm=2.0,
-        plane_offsets_mm=np.array([0.0, 2.0, 4.0, 6.0, 8.0]),
-        rows=6,
-        columns=6,
-    )
-    ramp = np.arange(5 * 6 * 6, dtype=float).reshape(grid.shape_zyx)
-    for known in (None, ramp > 0.0):
-        dose = DoseVolume(grid, ramp, known)
-        compute_dvh(solid, dose)
-        isodose_volume_cc(dose, 1000.0)
+    for tilt in (0.0, 0.1):
+        c, s = np.cos(tilt), np.sin(tilt)
+        grid = Grid.from_dicom_like([c, s, 0.0, -s, c, 0.0], [-2.0, -2.0, -2.0], [2.0, 2.0], np.arange(5) * 2.0, 6, 6)
+        ramp = np.arange(5 * 6 * 6, dtype=float).reshape(grid.shape_zyx)
+        for known in (None, ramp > 0.0):
+            dose = DoseVolume(grid, ramp, known)
+            for interpolation in get_args(Interpolation):
+                compute_dvh(solid, dose, interpolation=interpolation)
+            isodose_volume_cc(dose, 1000.0)
     bump = np.zeros(grid.shape_zyx)
     bump[2, 3, 3] = 1.0
     isodose_volume_cc(DoseVolume(grid, bump), 0.5)

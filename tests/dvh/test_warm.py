@@ -11,7 +11,10 @@ import rtpipeline.dvh.curve
 import rtpipeline.dvh.extremes
 import rtpipeline.dvh.interpolation
 import rtpipeline.dvh.isodose
+import rtpipeline.dvh.planes
 import rtpipeline.dvh.sampling
+import rtpipeline.dvh.sampling_parallel
+import rtpipeline.dvh.spline
 import rtpipeline.geometry.coverage
 import rtpipeline.geometry.even_odd
 import rtpipeline.geometry.polygon
@@ -28,7 +31,10 @@ MODULES = (
     rtpipeline.dvh.extremes,
     rtpipeline.dvh.interpolation,
     rtpipeline.dvh.isodose,
+    rtpipeline.dvh.planes,
     rtpipeline.dvh.sampling,
+    rtpipeline.dvh.sampling_parallel,
+    rtpipeline.dvh.spline,
     rtpipeline.geometry.coverage,
     rtpipeline.geometry.even_odd,
     rtpipeline.geometry.polygon,
@@ -57,7 +63,9 @@ def test_real_work_after_warm_compiles_nothing_new() -> None:
     solid = PrismSolid.from_contours(contours, single_plane_thickness_mm=None)
     grid = Grid.from_dicom_like([1, 0, 0, 0, 1, 0], [-12, -12, 8], [2, 2], np.arange(6) * -3.0, 13, 13)
     for dtype in (np.float32, np.uint16, np.float64):
-        compute_dvh(solid, DoseVolume(grid, np.ones(grid.shape_zyx, dtype)))
+        dose = DoseVolume(grid, np.ones(grid.shape_zyx, dtype))
+        compute_dvh(solid, dose, interpolation="cubic")
+        compute_dvh(solid, dose, interpolation="linear")
     solid_mask(solid, grid)
     solid_coverage(solid, grid)
     assert signatures() == before
