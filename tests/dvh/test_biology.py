@@ -162,6 +162,14 @@ def test_a_stopped_plan_counts_with_the_fractions_it_gave() -> None:
     assert found.eqd2.dmean_gy == pytest.approx(24.0 * (3.0 + 3.0) / 5.0, rel=ROUNDING)  # 8 fractions of 3 Gy
 
 
+def test_a_plan_in_two_halves_of_its_fractions_is_the_plan() -> None:
+    on = grid(5.0)
+    values = linear(on, 50.0, 0.7)
+    whole = sum_parts([Part(DoseGrid(on, values), 25)], on).bed(3.0)
+    halves = sum_parts([Part(DoseGrid(on, 0.4 * values), 10), Part(DoseGrid(on, 0.6 * values), 15)], on).bed(3.0)
+    assert np.allclose(whole.dose_gy, halves.dose_gy, rtol=ROUNDING)
+
+
 def test_what_one_part_does_not_know_is_unknown() -> None:
     on, small = grid(), grid(2.0, 20.0)
     summed = sum_parts(
