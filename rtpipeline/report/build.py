@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from rtpipeline.report.compare import Comparison, compare
+from rtpipeline.report.constraints import constraint_entries
 from rtpipeline.report.course import (
     CourseSection,
     course_section,
@@ -106,6 +107,7 @@ def page(tables: ResultTables) -> dict[str, Any]:
         "n_groups": len(found_groups),
         "any_small": any(g.small for g in found_groups),
         "all_small": all(g.small for g in found_groups),
+        "constraints": constraint_entries(tables.constraints),
         "comparisons": comparisons[:MAX_COMPARISON_ROWS],
         "n_comparisons": len(comparisons),
         "n_alone": alone,

@@ -38,6 +38,11 @@ TPS_COLUMNS = (
     "dose_gy", "cumulative_volume_cc",
 )  # fmt: skip
 
+CONSTRAINT_COLUMNS = (
+    "course_id", "constraint", "constraint_structure", "structure_source", "structure_id", "dose_id", "metric", "limit",
+    "value", "limit_unit", "result", "reason",
+)  # fmt: skip
+
 QC_COLUMNS = ("course_id", "status")
 
 COURSE_PAGES = "report/courses"
@@ -62,6 +67,7 @@ class ResultTables:
     plans: list[Row]
     structures: list[Row]
     metrics: list[Row]
+    constraints: list[Row] = field(default_factory=list)
     qc: list[Row] = field(default_factory=list)
     pages: frozenset[str] = frozenset()
     """courses that have a page of their own"""
@@ -82,6 +88,7 @@ class ResultTables:
             plans=_rows(folder, "plans"),
             structures=_rows(folder, "structures", STRUCTURE_COLUMNS),
             metrics=_rows(folder, "dvh_metrics", METRIC_COLUMNS),
+            constraints=_rows(folder, "constraints", CONSTRAINT_COLUMNS),
             qc=_rows(folder, "qc", QC_COLUMNS),
             pages=frozenset(page.stem for page in (folder / COURSE_PAGES).glob("*.html")),
         )
