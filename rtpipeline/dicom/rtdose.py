@@ -44,10 +44,19 @@ class PlanReference:
 
 
 @dataclass(frozen=True)
+class DosePlane:
+    """The only plane of an object. stored: (1, y, x) integers on `grid`; None where the object cannot be used."""
+
+    grid: Grid
+    stored: NDArray[np.integer] | None
+
+
+@dataclass(frozen=True)
 class RtDose:
     """An RTDOSE object. `grid` and `stored` are None where it is refused; `findings` say why.
 
-    stored: (z, y, x) integers on `grid`; times `scaling_gy` they are Gy.
+    stored: (z, y, x) integers on `grid`; times `scaling_gy` they are Gy. An object of a single plane has `plane`
+    instead: it is no volume until `dose_planes` joins it with others.
     """
 
     units: str
@@ -62,8 +71,10 @@ class RtDose:
     spatial_transform: str
     """SpatialTransformOfDose: NONE, RIGID, NON_RIGID, or '' when not stated"""
     grid: Grid | None
-    stored: NDArray[np.integer] | None
+    stored: NDArray[np.integer] | NDArray[np.float64] | None
     dvhs: tuple[TpsDvh, ...]
+    series_uid: str = ""
+    plane: DosePlane | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -99,11 +110,15 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
         measured = "missing" if scaling is None else f"{scaling:g}"
         findings.append(finding("DOSE_SCALING_MISSING", name, f"DoseGridScaling {measured}"))
         usable = False
-    values = None
+    values, plane = None, None
+    if pixels is not None and pixels.frames == 1:
+        plane = DosePlane(grid, _stored(ds, name, []) if usable else None) if grid is not None else None
+        grid = None
     if usable and grid is not None and scaling is not None:
         values = _stored(ds, name, findings)
-    if values is not None and scaling is not None and _is_negative(values, scaling, name, findings):
-        values = None
+    if values is not None and scaling is not None:
+        lowest, largest = float(values.min()) * scaling, float(values.max()) * scaling
+        values = None if is_negative(lowest, largest, name, findings) else values
     if pixels is not None and scaling and not pixels.is_usual:
         findings.append(
             finding("DOSE_COMPRESSED_BITS", name, f"{pixels}; one step is {scaling:.3g} Gy",
@@ -123,6 +138,8 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
         grid=grid if values is not None else None,
         stored=values,
         dvhs=_dvhs(ds, name, findings),
+        series_uid=text(ds, "SeriesInstanceUID"),
+        plane=plane,
         findings=findings,
     )
 
@@ -173,8 +190,7 @@ def _grid(ds: Dataset, name: str, findings: list[Finding]) -> tuple[DosePixels |
         findings.append(finding("DOSE_GRID_INCOMPLETE", name, counts))
         return pixels, None, ""
     if pixels.frames == 1:
-        findings.append(finding("DOSE_GRID_INCOMPLETE", name, "one plane", expected="at least two planes"))
-        return pixels, None, ""
+        findings.append(one_plane(name, "one plane"))
     try:
         planes = plane_offsets(numbers(ds, "GridFrameOffsetVector"), orientation, position, pixels.frames)
     except FrameOffsetError as error:
@@ -188,6 +204,11 @@ def _grid(ds: Dataset, name: str, findings: list[Finding]) -> tuple[DosePixels |
     return pixels, grid, planes.form
 
 
+def one_plane(name: str, measured: str) -> Finding:
+    """Why an object of a single plane, or several of them, is no dose."""
+    return finding("DOSE_GRID_INCOMPLETE", name, measured, expected="at least two planes")
+
+
 def _stored(ds: Dataset, name: str, findings: list[Finding]) -> NDArray[np.integer] | None:
     try:
         return stored_values(ds)
@@ -196,14 +217,13 @@ def _stored(ds: Dataset, name: str, findings: list[Finding]) -> NDArray[np.integ
         return None
 
 
-def _is_negative(values: NDArray[np.integer], scaling_gy: float, name: str, findings: list[Finding]) -> bool:
+def is_negative(lowest_gy: float, largest_gy: float, name: str, findings: list[Finding]) -> bool:
     """Whether values lie below zero by more than noise: most likely unsigned numbers that were called signed."""
-    lowest = float(values.min()) * scaling_gy
-    if lowest >= -NEGATIVE_SHARE * float(values.max()) * scaling_gy:
+    if lowest_gy >= -NEGATIVE_SHARE * largest_gy:
         return False
     expected = "no dose below 0 Gy"
     findings.append(
-        finding("DOSE_COMPRESSED_BITS", name, f"values down to {lowest:.3g} Gy", severity="E", expected=expected,
+        finding("DOSE_COMPRESSED_BITS", name, f"values down to {lowest_gy:.3g} Gy", severity="E", expected=expected,
                 action="not used", remedy="export the dose again")
     )  # fmt: skip
     return True

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import finding
 from rtpipeline.contracts.tables import FRACTIONS, TPS_DVH
+from rtpipeline.dicom.dose_planes import join_planes
 from rtpipeline.dicom.element_values import UnreadableElementError
 from rtpipeline.dicom.registration import Registration, parse_registration
 from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
@@ -136,11 +137,13 @@ def _parse(context: StageContext, inputs: RtInputs, set_frames: dict[str, frozen
             context.report(*parsed.findings)
         elif isinstance(parsed, RtDose):
             objects.doses[object_id] = parsed
-            context.report(*parsed.findings)
         elif isinstance(parsed, Registration):
             registrations[object_id] = parsed
         elif parsed is not None:
             objects.delivered += parsed
+    objects.doses, objects.planes = join_planes(objects.doses)
+    for dose in objects.doses.values():
+        context.report(*dose.findings)
     objects.links = [
         FrameLink(reg_id, link.from_uid, link.to_uid, link.matrix)
         for reg_id, registration in sorted(registrations.items())
@@ -193,11 +196,17 @@ def _write_doses(context: StageContext, inputs: RtInputs, objects: CourseObjects
         links, findings = structure_links(objects, dose)
         context.report(*findings)
         transforms = {objects.doses[i].spatial_transform for i in dose.rtdose_ids} - {"", "NONE"}
-        entries.append(course_dose_entry(dose, links, decided.total, inputs.hash_of(dose.frame), sorted(transforms)))
+        entry = course_dose_entry(dose, links, decided.total, inputs.hash_of(dose.frame), sorted(transforms))
+        entries.append(entry | {"rtdose_ids": objects.with_planes(dose.rtdose_ids)})
         _write_volume(context.out / "doses" / dose.dose_id, dose)
         log.info("%s %s: %s of %s", inputs.course.course_id, dose.dose_id, dose.basis, ", ".join(dose.rtdose_ids))
     _write_json(context.out / "doses.json", entries)
-    _write_json(context.out / "dose_objects.json", [f for _, f in sorted(decided.ledger.fates.items())])
+    fates = {
+        rtdose_id: fate | {"rtdose_id": rtdose_id}
+        for first, fate in decided.ledger.fates.items()
+        for rtdose_id in objects.with_planes([first])
+    }
+    _write_json(context.out / "dose_objects.json", [fate for _, fate in sorted(fates.items())])
     total = decided.total
     _write_json(
         context.out / "course_total.json",

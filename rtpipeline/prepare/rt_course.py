@@ -93,7 +93,8 @@ def _sorted_by_plan(
     multi_plan: dict[str, frozenset[str]] = {}
     for rtdose_id, dose in sorted(objects.doses.items()):
         if dose.grid is None:
-            code = next((f.code for f in dose.findings if f.code != "DOSE_COMPRESSED_BITS"), None)
+            of_planes = "DOSE_GRID_INCOMPLETE" if dose.plane is not None else None  # said once for all of them
+            code = next((f.code for f in dose.findings if f.code != "DOSE_COMPRESSED_BITS"), of_planes)
             ledger.set(rtdose_id, "refused", code=code)
             continue
         known = TERMS.get(dose.summation_type)

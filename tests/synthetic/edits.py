@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import SpatialRegistrationStorage
+from pydicom.uid import SpatialRegistrationStorage, generate_uid
 
 from rtpipeline.demo.grid import GridGeometry
 from rtpipeline.demo.headers import new_object, reference_to, save
@@ -250,6 +250,25 @@ def carried_over(ds: Dataset, matrix: Points, frame_uid: str) -> Dataset:
     ds.ImagePositionPatient = [f"{v:.11f}"[:16] for v in position]
     ds.FrameOfReferenceUID = frame_uid
     return ds
+
+
+def planes_of(ds: Dataset) -> list[Dataset]:
+    """A dose as a system writes it that puts every plane into a file of its own."""
+    values = np.frombuffer(ds.PixelData, "<u4").reshape(ds.NumberOfFrames, ds.Rows, ds.Columns)
+    cosines = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+    normal, first = np.cross(*cosines), np.array(ds.ImagePositionPatient, float)
+    planes = []
+    for number, (offset, plane) in enumerate(zip(ds.GridFrameOffsetVector, values, strict=True)):
+        one = deepcopy(ds)
+        one.SOPInstanceUID = generate_uid(entropy_srcs=[str(ds.SOPInstanceUID), str(number)])
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+        one.ImagePositionPatient = [f"{v:.11f}"[:16] for v in first + float(offset) * normal]
+        one.PixelData = plane.tobytes()
+        for keyword in ("NumberOfFrames", "GridFrameOffsetVector", "FrameIncrementPointer", "DVHSequence"):
+            if keyword in one:
+                delattr(one, keyword)
+        planes.append(one)
+    return planes
 
 
 def save_with_dose(folder: Path, **elements: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.synthetic.consequences import (
     no_dose,
     same_numbers,
 )
-from tests.synthetic.edits import new_dose, save_with_dose
+from tests.synthetic.edits import new_dose, planes_of, save_with_dose
 from tests.synthetic.pipeline import Chain
 from tests.synthetic.registry import fault, oddity, patient
 
@@ -148,3 +149,32 @@ def dose_without_a_grid(folder: Path) -> None:
 def a_grid_without_spacing(folder: Path) -> None:
     """A converter lost the pixel spacing."""
     save_with_dose(folder, PixelSpacing=None)
+
+
+def _in_planes(folder: Path, *missing: int) -> None:
+    made = patient()
+    planes = planes_of(made.rtdose)  # type: ignore[arg-type]
+    made.rtdose, made.extra = None, [ds for k, ds in enumerate(planes) if k not in missing]
+    made.save(folder)
+
+
+def made_of_every_plane(chain: Chain, clean: Chain) -> None:
+    """The numbers of the whole grid, and every file of it in the list."""
+    same_numbers(chain, clean)
+    folder = chain.folder(chain.course.course_id, "prepare_rt")
+    (entry,) = json.loads((folder / "doses.json").read_text())
+    fates = json.loads((folder / "dose_objects.json").read_text())
+    assert entry["rtdose_ids"] == [f["rtdose_id"] for f in fates] == [d.rtdose_id for d in chain.course.doses]
+    assert {(f["role"], f["dose_id"]) for f in fates} == {("used", "plan-01")}
+
+
+@oddity(then=made_of_every_plane)
+def a_file_for_each_plane(folder: Path) -> None:
+    """A system writes every plane of the dose into a file of its own."""
+    _in_planes(folder)
+
+
+@fault("DOSE_GRID_INCOMPLETE", "plane missing", measured="a gap of 10.00 mm between planes 5.00 mm apart", then=no_dose)
+def a_file_of_a_plane_lost(folder: Path) -> None:
+    """One of the files, each with a plane of the dose, was lost: what lies between its neighbours is not known."""
+    _in_planes(folder, 7)
