@@ -183,7 +183,12 @@ def test_plan_facts_are_those_of_the_plan(patient, export):
 def test_nothing_that_is_written_names_anybody(patient, export):
     """Names, ids, dates, machines and original UIDs of every dataset are looked for in every file, tables decoded."""
     plan, other_dose = second_phase(patient)
-    patient.extra = [plan, other_dose, *records(patient, patient.rtplan, 3), registration(patient)]
+    patient.extra = [
+        plan,
+        other_dose,
+        *records(patient, patient.rtplan, 3),
+        registration(patient, str(patient.study.uids("other frame")), REGISTERED),
+    ]
     found = export(patient)
     datasets = [*patient.datasets()]
     secrets = {"DEMO-900", "Demo^Small", "DEMO_LINAC", "Demo Hospital", "PLAN1", "PLAN2", "19580214"}
