@@ -14,8 +14,9 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.config import Config, DvhConfig
 from rtpipeline.contracts.tables import CONSTRAINTS, DVH_METRICS
+from rtpipeline.demo.headers import reference_to
 from rtpipeline.demo.small import SmallPatient, small_patient
-from tests.synthetic.edits import second_plan, tie
+from tests.synthetic.edits import new_dose, second_plan, tie
 from tests.synthetic.faults import FAULTS
 from tests.synthetic.pipeline import Chain, run_chain
 
@@ -139,6 +140,22 @@ def test_a_boost_comes_through_its_registration_before_it_is_added(tmp_path: Pat
     rows = rows_of(run_chain(source, tmp_path / "work", config))
     assert rows["total"]["dose_registrations"] == "reg-01" and rows["total"]["eqd2_status"] == "ok"
     assert rows["total"]["eqd2_dmean_gy"] == pytest.approx(mean_eqd2_of_ptv([(50.0, 25), (16.0, 8)]), abs=NEAR_GY)
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.4, "ok"), (1.5, "parts_differ")])
+def test_a_dose_of_several_plans_has_that_of_its_parts_if_they_are_its_parts(
+    tmp_path: Path, factor: float, status: str
+) -> None:
+    made = two_plans()
+    both = new_dose(made, made.dose.scaled(factor), summation="MULTI_PLAN")
+    both.ReferencedRTPlanSequence.append(reference_to(made.extra[0]))
+    made.extra.append(both)
+    total = rows_of(chain_of(made, tmp_path))["total"]
+    assert (total["dose_basis"], total["eqd2_status"]) == ("multi_plan", status)
+    if status == "ok":
+        assert total["eqd2_dmean_gy"] == pytest.approx(mean_eqd2_of_ptv([(50.0, 25), (20.0, 4)]), abs=NEAR_GY)
+    else:
+        assert np.isnan(total["eqd2_dmean_gy"]) and np.isnan(total["eqd2_fractions"])
 
 
 def test_a_plan_stopped_after_10_of_25_fractions_has_fractions_of_the_planned_size(tmp_path: Path) -> None:
