@@ -31,6 +31,10 @@ LAYER_TOLERANCE = 1e-9
 """A slab that is a whole number of cells thick but for rounding gets no extra layer."""
 
 
+STEEP_SHARE = 0.1
+"""Cells across which the dose changes by more than this share of the grid's greatest are cut further."""
+
+
 ROUNDING_SHARE = 1e-12
 """A dose this near to the grid's least or greatest value, as a share of the greatest, is that value: a uniform dose is
 one step and not a curve of rounding errors."""
@@ -101,12 +105,12 @@ def compute_dvh(
 
     placed = _place(solid, slabs, thicknesses, dose, cell_mm, interpolation)
     if placed is not None:
-        samples, unknown_mm3, cell_extremes = _sample(solid, placed)
+        samples, unknown_mm3, shift_mm3_gy, cell_extremes = _sample(solid, placed, STEEP_SHARE * dose.extremes_gy[1])
         n_samples = len(samples)
     if placed is not None and n_samples > 0:
         sampled_mm3, dose_mm3_gy = totals(samples)
         dmin_gy, dmax_gy = _extremes(solid, dose, placed, cell_extremes)
-        dmean_gy = dose_mm3_gy / sampled_mm3
+        dmean_gy = (dose_mm3_gy + shift_mm3_gy) / sampled_mm3
         known_share = sampled_mm3 / (sampled_mm3 + unknown_mm3)
         coverage_pct = 100.0 * known_share
         edges, volumes = np.array([dmin_gy]), np.array([sampled_mm3])
@@ -127,6 +131,7 @@ def compute_dvh(
         n_samples=n_samples,
         interpolation=interpolation,
         end_cap=solid.end_cap,
+        grid_dmax_gy=dose.extremes_gy[1] if placed is not None else None,
     )
 
 
@@ -183,8 +188,8 @@ def _place(
     )
 
 
-def _sample(solid: PrismSolid, placed: _Placement) -> tuple[Array, float, Array]:
-    """Dose samples of all cells with known dose, the volume (mm3) of the others, and the extremes of the samples."""
+def _sample(solid: PrismSolid, placed: _Placement, steep_gy: float) -> tuple[Array, float, float, Array]:
+    """What `sample_cells` returns for the solid, the samples without the room behind them."""
     low, high = solid.bounds_uvw_mm[:, :2]
     shape = np.maximum(1, np.ceil((high - low) / placed.cell_mm)).astype(np.int64)
     # a hair wider than the solid, so that the last vertex does not fall out by rounding
@@ -196,12 +201,14 @@ def _sample(solid: PrismSolid, placed: _Placement) -> tuple[Array, float, Array]
     room = min(int(shape.prod()), MAX_WINDOW_CELLS)
     capacity = int(1.3 * float(solid.areas_mm2 @ placed.n_layers) / float(cell.prod())) + room
     if placed.u_is_column is not None:
-        samples, n, unknown_mm3, found = sample_cells_parallel(
-            *body, low, cell, shape, *field, placed.u_is_column, capacity
+        samples, n, unknown_mm3, shift_mm3_gy, found = sample_cells_parallel(
+            *body, low, cell, shape, *field, placed.u_is_column, steep_gy, capacity
         )
     else:
-        samples, n, unknown_mm3, found = sample_cells(*body, low, cell, shape, *field, inside_box, capacity)
-    return samples[:n], unknown_mm3, found
+        samples, n, unknown_mm3, shift_mm3_gy, found = sample_cells(
+            *body, low, cell, shape, *field, inside_box, steep_gy, capacity
+        )
+    return samples[:n], unknown_mm3, shift_mm3_gy, found
 
 
 def _parallel_axes(matrix: Array, bounds_uvw_mm: Array) -> bool | None:

@@ -16,7 +16,7 @@ from rtpipeline.dvh.interpolation import (
     index_weights,
     is_known,
     lower_index,
-    lower_plane,
+    plane_below,
     plane_weights,
 )
 from rtpipeline.dvh.planes import interpolate_level, value_in_level
@@ -29,14 +29,6 @@ N_HALVINGS = 30
 
 
 @njit(cache=True, error_model="numpy")
-def _plane_below(offsets: Array, t: float) -> int:
-    # planes are evenly spaced as a rule, so that the walk from this guess is short
-    n_gaps = offsets.shape[0] - 1
-    guess = lower_index((t - offsets[0]) / (offsets[n_gaps] - offsets[0]) * n_gaps, n_gaps + 1)
-    return lower_plane(offsets, t, guess)
-
-
-@njit(cache=True, error_model="numpy")
 def _known_dose(
     matrix: Array, field: Field, known: Bools, box: Array, u: float, v: float, w: float, weights: Array
 ) -> tuple[bool, float, float, float, float]:
@@ -46,7 +38,7 @@ def _known_dose(
     column = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] * w + matrix[2, 3]
     if not (box[0, 0] <= t <= box[0, 1] and box[1, 0] <= row <= box[1, 1] and box[2, 0] <= column <= box[2, 1]):
         return False, 0.0, 0.0, 0.0, 0.0
-    k = _plane_below(field.offsets, t)
+    k = plane_below(field.offsets, t)
     if known.shape[0] > 0 and not is_known(known, field.offsets, k, t, row, column):
         return False, 0.0, 0.0, 0.0, 0.0
     value, by_t, by_row, by_column = dose_at(field, k, t, row, column, weights)
@@ -135,7 +127,7 @@ def _extremes_at_height(
             place = matrix[axis + 1, 0] * walls[p, 0] + matrix[axis + 1, 1] * walls[p, 1] + matrix[axis + 1, 3]
             places[p, axis] = place
             low[axis], high[axis] = min(low[axis], place), max(high[axis], place)
-    k = _plane_below(field.offsets, t)
+    k = plane_below(field.offsets, t)
     plane_weights(field, k, t, weights[0])
     first_j, first_i = lower_index(low[0], n_rows), lower_index(low[1], n_columns)
     level = np.empty((lower_index(high[0], n_rows) + 4 - first_j, lower_index(high[1], n_columns) + 4 - first_i))

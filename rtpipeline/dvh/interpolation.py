@@ -55,6 +55,14 @@ def lower_index(position: float, n: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
+def plane_below(offsets: Array, t: float) -> int:
+    """The same without a previous answer: planes are evenly spaced as a rule, so that the walk is short."""
+    n_gaps = offsets.shape[0] - 1
+    guess = lower_index((t - offsets[0]) / (offsets[n_gaps] - offsets[0]) * n_gaps, n_gaps + 1)
+    return lower_plane(offsets, t, guess)
+
+
+@njit(cache=True, error_model="numpy")
 def tie(share: float, lower: int, n: int) -> int:
     """Step to the neighbouring interval that a point at this share of its interval also belongs to; 0: none."""
     if share < ON_NODE and lower > 0:

@@ -21,6 +21,8 @@ from rtpipeline.dvh.sampling import (
     SAMPLE_COLUMNS,
     note_extremes,
     nothing_found,
+    parts_of_steep,
+    sample_parts,
     spread_in_part,
     window,
     with_room,
@@ -45,8 +47,9 @@ def sample_cells_parallel(
     known: Bools,
     box: Array,
     u_is_column: bool,
+    steep_gy: float,
     capacity: int,
-) -> tuple[Array, int, float, Array]:
+) -> tuple[Array, int, float, float, Array]:
     """The same as `sample_cells` for a dose whose axes are parallel to the solid's.
 
     The matrix has one entry in each row: t depends on w alone; u_is_column: the column on u and the row on v, else the
@@ -55,7 +58,7 @@ def sample_cells_parallel(
     samples = np.empty((capacity, SAMPLE_COLUMNS))
     found = nothing_found()
     n = 0
-    unknown = 0.0
+    unknown, shift = 0.0, 0.0
     k = 0
     axis_u, axis_v = (2, 1) if u_is_column else (1, 2)
     n_u, n_v = field.coefficients.shape[axis_u] - 2, field.coefficients.shape[axis_v] - 2
@@ -64,6 +67,7 @@ def sample_cells_parallel(
     rate_u, rate_v, rate_t = matrix[axis_u, 0], matrix[axis_v, 1], matrix[0, 2]
     step_u, step_v = rate_u * cell[0], rate_v * cell[1]
     along_t, along_u, along_v = np.empty((2, 4)), np.empty((2, 4)), np.empty((2, 4))
+    weights = np.empty((3, 2, 4))
     is_cubic, floor_gy, all_known = field.is_cubic, field.floor_gy, known.shape[0] == 0
     least, greatest = np.inf, -np.inf
     for plane in range(slabs.shape[0]):
@@ -122,6 +126,18 @@ def sample_cells_parallel(
                     if is_whole:
                         value, by_u, by_v, by_t = dose_in_line(lines, lower_u[c] - first_u, column_weights, c)
                         by_u, by_v = by_u * step_u, by_v * step_v
+                        if share == 1.0 and abs(by_u) + abs(by_v) + abs(by_t * step_t) > steep_gy:
+                            parts = parts_of_steep(by_u, by_v, by_t * step_t, steep_gy)
+                            samples = with_room(samples, n + cells.shape[0] * cells.shape[1] + parts**3)
+                            middle = (u0 + (c + 0.5) * cell[0], v0 + (r + 0.5) * cell[1], w)
+                            size = (cell[0], cell[1], hw)
+                            n, missed, sampled = sample_parts(
+                                samples, n, parts, middle, size, matrix, field, known, weights, found
+                            )
+                            unknown += missed
+                            shift += volume * value - sampled if missed == 0.0 else 0.0
+                            least, greatest = found[0, 0], found[1, 0]
+                            continue
                     else:
                         p, q = lower_index(iu, n_u), lower_index(iv, n_v)
                         index_weights(is_cubic, iu, p, n_u, along_u)
@@ -138,4 +154,4 @@ def sample_cells_parallel(
                         note_extremes(
                             found, value, (iu - base_u) / rate_u, (iv - base_v) / rate_v, (t - base_t) / rate_t
                         )
-    return samples, n, unknown, found
+    return samples, n, unknown, shift, found
