@@ -28,9 +28,6 @@ SHAPED_SHARE = 1e-4
 CURVE_TOLERANCE_PCT = 0.01
 """A stored curve, read by linear interpolation, is off by no more than this share of the structure's volume."""
 
-OVERSHOOT_FACTOR = 1.1
-"""A maximum above this many times the grid's greatest value is one that only the interpolation made."""
-
 MAX_REGULAR_POINTS = 500
 """A stored curve has at most this many points at multiples of its step; the step is coarsened until it holds."""
 
@@ -42,8 +39,7 @@ class Dvh:
     volume_cc: of the whole solid, whether its dose is known or not. coverage_pct: share of it with known dose. dmin_gy,
     dmax_gy, dmean_gy: of the known part, surface included; None when no dose is known. dose_edges_gy: (n,) ascending,
     from dmin_gy to dmax_gy; volume_edges_cc: (n,) volume that receives at least that dose. Volumes in percent refer to
-    volume_cc; where a part is unknown, D and V are therefore lower bounds. grid_dmax_gy: greatest known value of the
-    dose grid, inside the solid or not; None when the dose was not looked at.
+    volume_cc; where a part is unknown, D and V are therefore lower bounds.
     """
 
     volume_cc: float
@@ -57,18 +53,6 @@ class Dvh:
     n_samples: int
     interpolation: str
     end_cap: str
-    grid_dmax_gy: float | None = None
-
-    @property
-    def overshoots(self) -> bool:
-        """Whether the maximum is more than OVERSHOOT_FACTOR times the grid's greatest value.
-
-        A spline rises above the values between which it runs: rightly where a peak lies between voxel centres, by a
-        tenth of a step where the dose jumps from one voxel to the next.
-        """
-        if self.dmax_gy is None or self.grid_dmax_gy is None:
-            return False
-        return self.dmax_gy > OVERSHOOT_FACTOR * self.grid_dmax_gy and self.dmax_gy > 0.0
 
     def dose_at_volume_cc(self, volume_cc: float) -> float | None:
         """Dose (Gy) that the hottest `volume_cc` receive at least; None when the known part is smaller than that.

@@ -131,7 +131,6 @@ def compute_dvh(
         n_samples=n_samples,
         interpolation=interpolation,
         end_cap=solid.end_cap,
-        grid_dmax_gy=dose.extremes_gy[1] if placed is not None else None,
     )
 
 
