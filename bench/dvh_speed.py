@@ -124,8 +124,9 @@ def measure(rtstruct: Path, rtdose: Path, end_cap: str, interpolation: str) -> d
         seconds[step] = now - since
         return now
 
-    from rtpipeline.dvh import loose
+    from rtpipeline.dvh import kernel_cache, loose
 
+    kernel_cache.load_without_compiler()
     at = took("start", 0.0)
     structures, volume = loose.read_structures(rtstruct), loose.read_dose(rtdose)[1]
     at = took("read", at)

@@ -6,9 +6,6 @@ import codecs
 import warnings
 from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
-
 ESCAPE = b"\x1b"
 _MULTIBYTE = frozenset({"utf-8", "gb18030", "gbk"})
 
@@ -16,6 +13,8 @@ _MULTIBYTE = frozenset({"utf-8", "gb18030", "gbk"})
 @lru_cache(maxsize=64)
 def _encodings(declared: bytes) -> tuple[tuple[str, ...], str]:
     """Python encodings of a SpecificCharacterSet, and what is wrong with it ('' normally)."""
+    from pydicom.charset import convert_encodings
+
     terms = [term.strip() for term in declared.decode("latin-1").strip("\0 ").split("\\")]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -49,6 +48,9 @@ class Charset:
         if self.declared in (b"", b"ISO_IR 6", b"ISO 2022 IR 6"):
             self.problems.add("text outside ASCII without a declared character set")
             return _as_utf8(value) or value.decode("latin-1")
+        from pydicom.charset import decode_bytes
+        from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
+
         encodings, problem = _encodings(self.declared)
         if problem:
             self.problems.add(problem)

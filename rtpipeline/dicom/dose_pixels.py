@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from rtpipeline.dicom.decoders import MAX_FRAME_BYTES, can_decode
-from rtpipeline.dicom.element_values import CONVERSION_ERRORS, integer, unsigned
+from rtpipeline.dicom.element_values import AnyDataset, conversion_errors, integer, unsigned
+from rtpipeline.dicom.plain_file import PlainDataset
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 BITS_ALLOCATED = (8, 16, 32, 64)
 
@@ -41,12 +44,12 @@ class DosePixelError(ValueError):
     """The pixel data does not give the grid's values; the message says why."""
 
 
-def has_pixels(ds: Dataset) -> bool:
+def has_pixels(ds: AnyDataset) -> bool:
     """Whether there is pixel data at all (an empty element is none)."""
     return bool("PixelData" in ds and ds.get_item("PixelData").value)
 
 
-def describe(ds: Dataset) -> DosePixels:
+def describe(ds: AnyDataset) -> DosePixels:
     """How the pixel data is stored.
 
     Raises
@@ -77,7 +80,7 @@ def describe(ds: Dataset) -> DosePixels:
     )
 
 
-def _encoding(ds: Dataset) -> str:
+def _encoding(ds: AnyDataset) -> str:
     syntax = getattr(ds, "file_meta", {}).get("TransferSyntaxUID")
     if syntax is not None and syntax.is_transfer_syntax and syntax.is_encapsulated:
         return "compressed"
@@ -86,7 +89,7 @@ def _encoding(ds: Dataset) -> str:
     return "little endian" if little else "big endian"
 
 
-def stored_values(ds: Dataset) -> NDArray[np.integer]:
+def stored_values(ds: AnyDataset) -> NDArray[np.integer]:
     """(frames, rows, columns) integers as stored, scaling not applied.
 
     Raises
@@ -95,15 +98,8 @@ def stored_values(ds: Dataset) -> NDArray[np.integer]:
     """
     pixels = describe(ds)
     shape = (pixels.frames, pixels.rows, pixels.columns)
-    if pixels.encoding == "compressed":
-        if not can_decode(ds.file_meta.TransferSyntaxUID):
-            raise DosePixelError(f"no decoder for {ds.file_meta.TransferSyntaxUID.name}")
-        if pixels.rows * pixels.columns * pixels.bits_allocated // 8 > MAX_FRAME_BYTES:
-            raise DosePixelError(f"compressed planes of {pixels.rows} x {pixels.columns}")
-        try:
-            return np.asarray(ds.pixel_array).reshape(shape)
-        except (RuntimeError, IndexError, *CONVERSION_ERRORS) as error:
-            raise DosePixelError(f"compressed pixel data does not decode: {type(error).__name__}") from None
+    if pixels.encoding == "compressed" and not isinstance(ds, PlainDataset):
+        return _decoded(ds, pixels)
     order = "<" if pixels.encoding == "little endian" else ">"
     dtype = np.dtype(f"{order}{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
     data = ds.PixelData
@@ -114,3 +110,17 @@ def stored_values(ds: Dataset) -> NDArray[np.integer]:
     if unused:  # bits above the stored ones are not part of the value (PS3.5 8.1.1); the shift back restores the sign
         values = (values << unused) >> unused
     return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _decoded(ds: Dataset, pixels: DosePixels) -> NDArray[np.integer]:
+    from rtpipeline.dicom.decoders import MAX_FRAME_BYTES, can_decode
+
+    if not can_decode(ds.file_meta.TransferSyntaxUID):
+        raise DosePixelError(f"no decoder for {ds.file_meta.TransferSyntaxUID.name}")
+    if pixels.rows * pixels.columns * pixels.bits_allocated // 8 > MAX_FRAME_BYTES:
+        raise DosePixelError(f"compressed planes of {pixels.rows} x {pixels.columns}")
+    decoding_errors: tuple[type[Exception], ...] = (RuntimeError, IndexError, *conversion_errors())
+    try:
+        return np.asarray(ds.pixel_array).reshape(pixels.frames, pixels.rows, pixels.columns)
+    except decoding_errors as error:
+        raise DosePixelError(f"compressed pixel data does not decode: {type(error).__name__}") from None

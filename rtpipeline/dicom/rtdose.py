@@ -10,11 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.dose_pixels import DosePixelError, DosePixels, describe, has_pixels, stored_values
-from rtpipeline.dicom.element_values import UnreadableElementError, integer, items, number, numbers, term, text
+from rtpipeline.dicom.element_values import (
+    AnyDataset,
+    UnreadableElementError,
+    integer,
+    items,
+    number,
+    numbers,
+    term,
+    text,
+)
 from rtpipeline.dicom.frame_offsets import FrameOffsetError, plane_offsets
 from rtpipeline.dicom.tps_dvh import TpsDvh, parse_dvhs
 from rtpipeline.geometry.grid import Grid
@@ -90,7 +98,7 @@ class RtDose:
         return float(self.stored.max()) * self.scaling_gy if self.stored is not None and self.scaling_gy else None
 
 
-def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
+def parse_rtdose(ds: AnyDataset, name: str = "RTDOSE") -> RtDose:
     """The dose of an RTDOSE object.
 
     Parameters
@@ -144,7 +152,7 @@ def parse_rtdose(ds: Dataset, name: str = "RTDOSE") -> RtDose:
     )
 
 
-def _dvhs(ds: Dataset, name: str, findings: list[Finding]) -> tuple[TpsDvh, ...]:
+def _dvhs(ds: AnyDataset, name: str, findings: list[Finding]) -> tuple[TpsDvh, ...]:
     """The stored curves; they serve for comparison, so unreadable ones do not cost the dose."""
     try:
         return tuple(parse_dvhs(ds))
@@ -171,7 +179,7 @@ def _is_dose(dose_type: str, name: str, findings: list[Finding]) -> bool:
     return True
 
 
-def _grid(ds: Dataset, name: str, findings: list[Finding]) -> tuple[DosePixels | None, Grid | None, str]:
+def _grid(ds: AnyDataset, name: str, findings: list[Finding]) -> tuple[DosePixels | None, Grid | None, str]:
     """Storage, geometry and form of the offsets; with findings where one of them is not usable."""
     try:
         pixels = describe(ds)
@@ -209,7 +217,7 @@ def one_plane(name: str, measured: str) -> Finding:
     return finding("DOSE_GRID_INCOMPLETE", name, measured, expected="at least two planes")
 
 
-def _stored(ds: Dataset, name: str, findings: list[Finding]) -> NDArray[np.integer] | None:
+def _stored(ds: AnyDataset, name: str, findings: list[Finding]) -> NDArray[np.integer] | None:
     try:
         return stored_values(ds)
     except DosePixelError as error:
@@ -229,12 +237,12 @@ def is_negative(lowest_gy: float, largest_gy: float, name: str, findings: list[F
     return True
 
 
-def _uids(ds: Dataset, keyword: str) -> list[str]:
+def _uids(ds: AnyDataset, keyword: str) -> list[str]:
     found = [text(item, "ReferencedSOPInstanceUID") for item in items(ds, keyword)]
     return list(dict.fromkeys(uid for uid in found if uid))
 
 
-def _plan_references(ds: Dataset) -> tuple[PlanReference, ...]:
+def _plan_references(ds: AnyDataset) -> tuple[PlanReference, ...]:
     found = []
     for item in items(ds, "ReferencedRTPlanSequence"):
         groups = [
@@ -251,6 +259,6 @@ def _plan_references(ds: Dataset) -> tuple[PlanReference, ...]:
     return tuple(found)
 
 
-def _numbers_of(ds: Dataset, sequence: str, keyword: str) -> tuple[int, ...]:
+def _numbers_of(ds: AnyDataset, sequence: str, keyword: str) -> tuple[int, ...]:
     found = (integer(item, keyword) for item in items(ds, sequence))
     return tuple(n for n in found if n is not None)

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom.contour_checks import count_inner, plane_residual_mm, quality, repeated
-from rtpipeline.dicom.element_values import charset_of, decimals, integer, items, numbers, term, text
+from rtpipeline.dicom.element_values import AnyDataset, charset_of, decimals, integer, items, numbers, term, text
 from rtpipeline.geometry.polygon import MIN_POINTS
 from rtpipeline.geometry.solid import PLANE_RESIDUAL_MM
 
@@ -84,7 +83,7 @@ class _Content:
     n_crossing: int = 0
 
 
-def parse_rtstruct(ds: Dataset, name: str = "RTSTRUCT", *, inspect: bool = True) -> StructureSet:
+def parse_rtstruct(ds: AnyDataset, name: str = "RTSTRUCT", *, inspect: bool = True) -> StructureSet:
     """The structure set of an RTSTRUCT object.
 
     Parameters
@@ -136,12 +135,12 @@ def parse_rtstruct(ds: Dataset, name: str = "RTSTRUCT", *, inspect: bool = True)
     )
 
 
-def _declared_frames(ds: Dataset) -> list[str]:
+def _declared_frames(ds: AnyDataset) -> list[str]:
     found = [text(item, "FrameOfReferenceUID") for item in items(ds, "ReferencedFrameOfReferenceSequence")]
     return list(dict.fromkeys(uid for uid in [*found, text(ds, "FrameOfReferenceUID")] if uid))
 
 
-def _contents(ds: Dataset, inspect: bool) -> tuple[dict[int, _Content], list[int]]:
+def _contents(ds: AnyDataset, inspect: bool) -> tuple[dict[int, _Content], list[int]]:
     """By ROI number, and the numbers in the order of ROIContourSequence."""
     contents: dict[int, _Content] = {}
     order = []
@@ -162,7 +161,7 @@ def _contents(ds: Dataset, inspect: bool) -> tuple[dict[int, _Content], list[int
     return contents, order
 
 
-def _take(item: Dataset, number: int, index: int, content: _Content, inspect: bool) -> None:
+def _take(item: AnyDataset, number: int, index: int, content: _Content, inspect: bool) -> None:
     """Sorts one contour by what it is."""
     kind = term(item, "ContourGeometricType")
     closed = kind in CLOSED
@@ -243,7 +242,11 @@ def _roi_findings(roi: Roi, content: _Content, name: str, inspect: bool) -> list
 
 
 def _set_findings(
-    rois: list[Roi], declared: list[tuple[int | None, Dataset]], order: list[int], uses: Counter[int | None], name: str
+    rois: list[Roi],
+    declared: list[tuple[int | None, AnyDataset]],
+    order: list[int],
+    uses: Counter[int | None],
+    name: str,
 ) -> list[Finding]:
     found = []
     for number in sorted(n for n, count in uses.items() if count > 1 and n is not None):

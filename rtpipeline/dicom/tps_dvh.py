@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from rtpipeline.dicom.element_values import integer, items, number, numbers, term
+from rtpipeline.dicom.element_values import AnyDataset, integer, items, number, numbers, term
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class TpsDvh:
         return float((0.5 * (self.dose + self.upper) * shares).sum()) / total if total > 0 else None
 
 
-def parse_dvhs(ds: Dataset) -> list[TpsDvh]:
+def parse_dvhs(ds: AnyDataset) -> list[TpsDvh]:
     """The object's curves; items without data or ROI are left out."""
     found = []
     for item in items(ds, "DVHSequence"):

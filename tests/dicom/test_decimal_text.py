@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtpipeline.dicom.decimal_text import plain_decimals
@@ -19,6 +19,7 @@ DECIMALS = st.builds(
 )
 
 
+@settings(deadline=None)  # the first example loads the compiled code
 @given(st.lists(DECIMALS, min_size=1, max_size=40), st.sampled_from(["\\", " \\", "\\ ", " \\ "]))
 def test_every_number_is_the_float_that_is_nearest_to_its_text(texts, separator):
     expected = []
