@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import SpatialRegistrationStorage, generate_uid
+from pydicom.uid import RTIonPlanStorage, SpatialRegistrationStorage, generate_uid
 
 from rtpipeline.demo.grid import GridGeometry
 from rtpipeline.demo.headers import new_object, reference_to, save
@@ -152,6 +152,53 @@ def second_plan(
     made = Plan(label, date, fractions, (prescription,), CENTRE_MM, beams)
     plan = rtplan_dataset(made, patient.study, patient.rtstruct)
     return [plan, new_dose(patient, patient.dose.scaled(rx_gy / float(patient.dose.at(CENTRE_MM))), plan=plan)]
+
+
+def as_ion(made: SmallPatient) -> SmallPatient:
+    """The patient with the plan as an RT Ion Plan of the same beams, which have a sequence of their own."""
+    plan = made.rtplan
+    assert plan is not None
+    plan.SOPClassUID = plan.file_meta.MediaStorageSOPClassUID = RTIonPlanStorage
+    for beam in plan.BeamSequence:
+        beam.RadiationType, beam.ScanMode = "PROTON", "MODULATED"
+        beam.IonControlPointSequence = beam.ControlPointSequence
+        del beam.ControlPointSequence
+    plan.IonBeamSequence = plan.BeamSequence
+    del plan.BeamSequence
+    return made
+
+
+def as_brachy(made: SmallPatient) -> SmallPatient:
+    """The patient with the plan as one of HDR brachytherapy: two application setups in place of the beams."""
+    plan = made.rtplan
+    assert plan is not None
+    plan.BrachyTreatmentType, plan.BrachyTreatmentTechnique = "HDR", "INTERSTITIAL"
+    plan.ApplicationSetupSequence, group = [], plan.FractionGroupSequence[0]
+    references = []
+    for number in (1, 2):
+        setup, reference = Dataset(), Dataset()
+        setup.ApplicationSetupNumber, setup.ApplicationSetupType = number, "OTHER"
+        reference.ReferencedBrachyApplicationSetupNumber = number
+        plan.ApplicationSetupSequence.append(setup)
+        references.append(reference)
+    del plan.BeamSequence, group.ReferencedBeamSequence
+    group.NumberOfBeams, group.NumberOfBrachyApplicationSetups = 0, 2
+    group.ReferencedBrachyApplicationSetupSequence = references
+    return made
+
+
+def setup_doses(made: SmallPatient, shares: Sequence[float] = (0.6, 0.4)) -> list[Dataset]:
+    """One BRACHY dose for each application setup."""
+    found = []
+    for number, share in enumerate(shares, start=1):
+        ds = new_dose(made, made.dose.scaled(share), summation="BRACHY", beam=number)
+        (group,) = ds.ReferencedRTPlanSequence[0].ReferencedFractionGroupSequence
+        del group.ReferencedBeamSequence
+        setup = Dataset()
+        setup.ReferencedBrachyApplicationSetupNumber = number
+        group.ReferencedBrachyApplicationSetupSequence = [setup]
+        found.append(ds)
+    return found
 
 
 def tie(plan: Dataset, other: Dataset, relationship: str) -> None:

@@ -156,6 +156,37 @@ def a_replan_with_records(folder: Path) -> None:
     made.save(folder)
 
 
+def both_as_delivered(chain: Chain, clean: Chain) -> None:
+    """Every fraction counts, the second ones of a day too: 25 of 25 and 8 of 8."""
+    assert (total(chain)["status"], total(chain)["dose_basis"]) == ("ok", "phase_sum")
+    assert total(chain)["weights"] == {"plan-01": 1.0, "plan-02": 1.0}
+    delivered = chain.rows("prepare_rt", "fractions")
+    of_boost = [(r["day"], r["fraction_number"]) for r in delivered if r["plan_id"] == "plan-02" and r["day"] >= 0]
+    assert len(of_boost) == len(set(of_boost)) == 8 and len({day for day, _ in of_boost}) == 4
+    assert abs(dvh(chain, "total")["PTV"]["dmean_gy"] - 66.0) < 1e-4
+
+
+@fault("PLAN_MULTIPLE", "twice a day", measured="2 plans on one structure set", then=both_as_delivered)
+def a_boost_twice_a_day(folder: Path) -> None:
+    """The boost was given in two fractions a day, and every fraction has its record."""
+    made = patient()
+    made.extra = second_plan(made, target="GTV")
+    boost = treatment_fractions(date(2024, 4, 15), 8, second_of_day=(2, 4, 6, 8))
+    for plan, records in ((made.rtplan, treatment_fractions(date(2024, 3, 12), 25)), (made.extra[0], boost)):
+        made.extra += [rtrecord_dataset(one, made.study, plan) for one in records]  # type: ignore[arg-type]
+    made.save(folder)
+
+
+@oddity(then=same_numbers)
+def a_name_that_sounds_like_another_plan(folder: Path) -> None:
+    """Plans are called what people call them; a reader that goes by words takes this one for a replan and a boost."""
+    made = patient()
+    assert made.rtplan is not None and made.rtdose is not None
+    made.rtplan.RTPlanLabel, made.rtplan.RTPlanName = "ReviewV2 copy", "prev boost, conedown"
+    made.rtplan.RTPlanDescription = made.rtdose.SeriesDescription = "adapted revision, phase 2, reduced fov"
+    made.save(folder)
+
+
 def courses_apart(chain: Chain, clean: Chain) -> None:
     """Two courses of one patient, each with its own dose and no sum."""
     first, second = chain.manifest.courses

@@ -15,7 +15,7 @@ from tests.synthetic.consequences import (
     no_dose,
     same_numbers,
 )
-from tests.synthetic.edits import beam_doses, new_dose, save_with_dose, second_plan
+from tests.synthetic.edits import as_brachy, as_ion, beam_doses, new_dose, save_with_dose, second_plan, setup_doses
 from tests.synthetic.pipeline import Chain
 from tests.synthetic.registry import Consequence, E, I, W, fault, oddity, patient
 
@@ -119,6 +119,30 @@ def a_dose_for_each_beam(folder: Path) -> None:
     """One dose for each beam was exported instead of the plan's."""
     made = patient()
     made.rtdose, made.extra = None, beam_doses(made)
+    made.save(folder)
+
+
+@oddity(then=_basis("beam_sum"))
+def a_dose_for_each_ion_beam(folder: Path) -> None:
+    """A proton plan has its beams in a sequence of its own, and each has a dose."""
+    made = as_ion(patient())
+    made.rtdose, made.extra = None, beam_doses(made)
+    made.save(folder)
+
+
+@oddity(then=_basis("brachy_sum"))
+def a_dose_for_each_application_setup(folder: Path) -> None:
+    """A brachytherapy plan of two application setups was exported with a dose for each."""
+    made = as_brachy(patient())
+    made.rtdose, made.extra = None, setup_doses(made)
+    made.save(folder)
+
+
+@fault("DOSE_SUMMATION_BEAM", "setup missing", measured="missing; 1 of 2", then=no_dose)
+def one_application_setup_missing(folder: Path) -> None:
+    """The dose of the second applicator was not exported."""
+    made = as_brachy(patient())
+    made.rtdose, made.extra = None, setup_doses(made)[:1]
     made.save(folder)
 
 
