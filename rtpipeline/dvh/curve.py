@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
+from rtpipeline.dvh.dose_volume import Interpolation
 from rtpipeline.geometry.even_odd import Array
 
 N_BINS = 4096
@@ -51,7 +52,7 @@ class Dvh:
     volume_edges_cc: Array
     sampling_mm: float
     n_samples: int
-    interpolation: str
+    interpolation: Interpolation
     end_cap: str
 
     def dose_at_volume_cc(self, volume_cc: float) -> float | None:

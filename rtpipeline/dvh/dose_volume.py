@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from rtpipeline.dvh.interpolation import Field
 from rtpipeline.dvh.spline import fill_unknown, interval_table, spline_coefficients
 from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.grid import Grid
+
+Interpolation = Literal["linear", "cubic"]
 
 BOX_TOLERANCE_MM = 1e-6
 """A structure that ends on the outermost voxel centres but for rounding counts as inside the grid."""
@@ -75,18 +78,23 @@ class DoseVolume:
         known = self.ascending_known
         return self.ascending_gy if known is None else fill_unknown(self.ascending_gy, known, self.offsets_mm)
 
+    def interpolated(self, interpolation: Interpolation) -> Field:
+        """The dose between the voxel centres, of a grid with two planes, rows and columns at least; made once.
+
+        'linear' is trilinear. 'cubic' is the interpolating spline, held at 0 from below where the grid has no negative
+        values (a difference of doses has them); a peak above the grid's values is not cut off, since true peaks lie
+        between the voxel centres too. Raises ValueError for another name.
+        """
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation {interpolation!r}; need one of {', '.join(get_args(Interpolation))}")
+        return self._cubic if interpolation == "cubic" else self._linear
+
     @cached_property
-    def linear(self) -> Field:
-        """The trilinear dose; of a grid with two planes, rows and columns at least."""
+    def _linear(self) -> Field:
         return Field(np.pad(self._filled_gy, 1), self.offsets_mm, np.empty((0, 4, 4)), -np.inf, False)
 
     @cached_property
-    def cubic(self) -> Field:
-        """The dose by the interpolating cubic spline; of a grid with two planes, rows and columns at least.
-
-        Held at 0 from below where the grid has no negative values (a difference of doses has them); a peak above the
-        grid's values is not cut off, since the true peaks lie between the voxel centres too.
-        """
+    def _cubic(self) -> Field:
         coefficients = spline_coefficients(self._filled_gy, self.offsets_mm)
         floor_gy = 0.0 if self.extremes_gy[0] >= 0.0 else -np.inf
         return Field(coefficients, self.offsets_mm, interval_table(self.offsets_mm), floor_gy, True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from rtpipeline.dvh.curve import Dvh, graded_edges, volume_above
-from rtpipeline.dvh.dose_volume import DoseVolume
+from rtpipeline.dvh.dose_volume import DoseVolume, Interpolation
 from rtpipeline.dvh.extremes import climb, node_extremes, surface_extremes
 from rtpipeline.dvh.interpolation import Field
 from rtpipeline.dvh.sampling import sample_cells, totals
@@ -17,8 +16,6 @@ from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.solid import PrismSolid
 
 __all__ = ["DEFAULT_SAMPLING", "DoseVolume", "Interpolation", "Sampling", "compute_dvh"]
-
-Interpolation = Literal["linear", "cubic"]
 
 _ALL_KNOWN = np.empty((0, 0, 0), bool)
 """Stands for the mask when every voxel is known (compiled code takes no None)."""
@@ -94,8 +91,6 @@ def compute_dvh(
     dose is unknown the solid counts for the volume and for nothing else. Raises ValueError for a solid without volume
     (a single plane of unknown thickness) and for an unknown interpolation.
     """
-    if interpolation not in get_args(Interpolation):
-        raise ValueError(f"interpolation {interpolation!r}; need one of {', '.join(get_args(Interpolation))}")
     volume_cc, slabs, thicknesses = solid.volume_cc, solid.slabs_mm, solid.thicknesses_mm
     if not volume_cc or slabs is None or thicknesses is None:
         raise ValueError("solid has no volume (a single plane of unknown thickness, or planes that cancel); need one")
@@ -180,7 +175,7 @@ def _place(
         cell_mm=cell_mm,
         matrix=matrix,
         corners=solid.corners_xyz_mm @ to_dose[:, :3].T + to_dose[:, 3],
-        field=dose.cubic if interpolation == "cubic" else dose.linear,
+        field=dose.interpolated(interpolation),
         box=dose.known_box,
         known=_ALL_KNOWN if dose.ascending_known is None else dose.ascending_known,
         u_is_column=_parallel_axes(matrix, solid.bounds_uvw_mm),

@@ -1,16 +1,21 @@
-"""Volume inside an isodose of the whole dose grid, as the indices of Paddick need it."""
+"""Volume inside an isodose of the whole dose grid, as the indices of Paddick need it.
+
+Interpolated like the dose of the structures, so that the volume inside an isodose and that of a target inside it can be
+compared.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.interpolation import Bools
+from rtpipeline.dvh.dose_volume import DoseVolume, Interpolation
+from rtpipeline.dvh.interpolation import Field, index_weights, plane_weights
+from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array
 
 PARTS = 4
-"""A cell between eight voxel centres that the isodose crosses is cut into PARTS^3; in each the dose is linear."""
+"""A cell between eight voxel centres that the isodose crosses is cut into PARTS^3, each with a dose as if linear."""
 
 NARROW_SHARE = 1e-6
 """A second spread narrower than this share of the first changes nothing."""
@@ -50,49 +55,90 @@ def _share_of_spread(above: float, wide: float, narrow: float) -> float:
 
 
 @njit(cache=True)
-def _share_above(corners: Array, level: float) -> float:
-    """Share of a cell where the trilinear dose of its corners (2, 2, 2) reaches the level."""
+def _share_above(
+    coefficients: Array, k: int, j: int, i: int, level: float, along_z: Array, along_line: Array, work: Array
+) -> float:
+    """Share of a cell where the dose reaches the level.
+
+    along_z, along_line: (PARTS, 2, 4) weights at the middles of the parts; work: space, (3, 4, 4).
+    """
     total = 0.0
     for a in range(PARTS):
-        z = (a + 0.5) / PARTS
-        plane = corners[0] + (corners[1] - corners[0]) * z
-        by_z = corners[1] - corners[0]
+        for m in range(4):
+            for n in range(4):
+                value, by_z = 0.0, 0.0
+                for q in range(4):
+                    c = coefficients[k + q, j + m, i + n]
+                    value += along_z[a, 0, q] * c
+                    by_z += along_z[a, 1, q] * c
+                work[0, m, n], work[1, m, n] = value, by_z
         for b in range(PARTS):
-            y = (b + 0.5) / PARTS
-            low, high = plane[0, 0] + (plane[1, 0] - plane[0, 0]) * y, plane[0, 1] + (plane[1, 1] - plane[0, 1]) * y
-            zl, zh = by_z[0, 0] + (by_z[1, 0] - by_z[0, 0]) * y, by_z[0, 1] + (by_z[1, 1] - by_z[0, 1]) * y
-            yl, yh = plane[1, 0] - plane[0, 0], plane[1, 1] - plane[0, 1]
+            for n in range(4):
+                value, by_y, by_z = 0.0, 0.0, 0.0
+                for m in range(4):
+                    value += along_line[b, 0, m] * work[0, m, n]
+                    by_y += along_line[b, 1, m] * work[0, m, n]
+                    by_z += along_line[b, 0, m] * work[1, m, n]
+                work[2, 0, n], work[2, 1, n], work[2, 2, n] = value, by_y, by_z
             for c in range(PARTS):
-                x = (c + 0.5) / PARTS
-                gx, gy, gz = high - low, yl + (yh - yl) * x, zl + (zh - zl) * x
+                value, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
+                for n in range(4):
+                    value += along_line[c, 0, n] * work[2, 0, n]
+                    gx += along_line[c, 1, n] * work[2, 0, n]
+                    gy += along_line[c, 0, n] * work[2, 1, n]
+                    gz += along_line[c, 0, n] * work[2, 2, n]
                 # the dose over a part is the sum of three even spreads: the widest, and one for the other two together
                 wide = max(abs(gx), abs(gy), abs(gz))
                 narrow = np.sqrt(max(gx * gx + gy * gy + gz * gz - wide * wide, 0.0))
                 wide, narrow = max(wide, narrow), min(wide, narrow)
-                total += _share_of_spread(low + (high - low) * x - level, wide / PARTS, narrow / PARTS)
+                total += _share_of_spread(value - level, wide / PARTS, narrow / PARTS)
     return total / PARTS**3
 
 
 @njit(cache=True)
-def _volume_in_cells(dose: Array, offsets: Array, level: float) -> float:
-    """Volume at or above the level, in mm along the normal times cells in the plane."""
-    nz, ny, nx = dose.shape
+def _volume_in_cells(field: Field, known: Bools, level: float) -> float:
+    """Volume at or above the level, in mm along the normal times cells in the plane.
+
+    The dose of a cell lies between the least and the greatest of its coefficients, so most cells need no more.
+    """
+    coefficients, offsets = field.coefficients, field.offsets
+    nz, ny, nx = coefficients.shape[0] - 2, coefficients.shape[1] - 2, coefficients.shape[2] - 2
+    first, last = (0, 4) if field.is_cubic else (1, 3)
+    along_z, along_line = np.empty((PARTS, 2, 4)), np.empty((PARTS, 2, 4))
+    for part in range(PARTS):
+        index_weights(field.is_cubic, (part + 0.5) / PARTS, 0, 2, along_line[part])
+    least, greatest = np.empty(nx + 2), np.empty(nx + 2)
+    work = np.empty((3, 4, 4))
     volume = 0.0
     for k in range(nz - 1):
         gap = offsets[k + 1] - offsets[k]
+        for part in range(PARTS):
+            plane_weights(field, k, offsets[k] + (part + 0.5) / PARTS * gap, along_z[part])
+            for m in range(4):
+                along_z[part, 1, m] *= gap
         for j in range(ny - 1):
+            for i in range(nx + 2):
+                least[i], greatest[i] = np.inf, -np.inf
+            for q in range(first, last):
+                for m in range(first, last):
+                    for i in range(nx + 2):
+                        c = coefficients[k + q, j + m, i]
+                        least[i], greatest[i] = min(least[i], c), max(greatest[i], c)
             for i in range(nx - 1):
-                corners = dose[k : k + 2, j : j + 2, i : i + 2]
-                least, greatest = corners.min(), corners.max()
-                if least >= level:
+                low, high = np.inf, -np.inf
+                for n in range(first, last):
+                    low, high = min(low, least[i + n]), max(high, greatest[i + n])
+                if high < level or (known.shape[0] > 0 and not known[k : k + 2, j : j + 2, i : i + 2].all()):
+                    continue
+                if low >= level:
                     volume += gap
-                elif greatest >= level:
-                    volume += gap * _share_above(corners, level)
+                else:
+                    volume += gap * _share_above(coefficients, k, j, i, level, along_z, along_line, work)
     return volume
 
 
-def isodose_volume_cc(dose: DoseVolume, level_gy: float) -> float | None:
-    """Volume (cc) of the whole grid that receives at least `level_gy`, dose trilinear between voxel centres.
+def isodose_volume_cc(dose: DoseVolume, level_gy: float, interpolation: Interpolation = "linear") -> float | None:
+    """Volume (cc) of the whole grid that receives at least `level_gy`; interpolation: see `DoseVolume`.
 
     None when the isodose reaches the border of the grid or a voxel of unknown dose: it may go on beyond. Raises
     ValueError for a level that is not above 0.
@@ -103,5 +149,5 @@ def isodose_volume_cc(dose: DoseVolume, level_gy: float) -> float | None:
     mask = np.empty((0, 0, 0), bool) if known is None else known
     if min(dose.grid.shape_zyx) < 2 or _is_open(dose.ascending_gy, mask, level_gy):
         return None
-    cells = _volume_in_cells(dose.ascending_gy, dose.offsets_mm, level_gy)
+    cells = _volume_in_cells(dose.interpolated(interpolation), mask, level_gy)
     return float(cells) * dose.grid.row_spacing_mm * dose.grid.column_spacing_mm / 1000.0

@@ -18,6 +18,7 @@ __all__ = [
     "dvh_metric_columns",
     "dvh_metrics",
     "isodose_volume_cc",
+    "overshoots",
 ]
 
 COVERAGE_LIMIT_PCT = 99.5
@@ -127,6 +128,15 @@ def biological_metrics(
     return {f"{quantity}_{name}_gy": value for name, value in values.items()}
 
 
+OVERSHOOT = 1.1
+"""Maximum in a structure over that of the dose grid itself above which interpolation is in doubt."""
+
+
+def overshoots(dvh: Dvh, dose: DoseVolume) -> bool:
+    """Whether the interpolated maximum lies more than OVERSHOOT times above every value of the grid."""
+    return dvh.dmax_gy is not None and dvh.dmax_gy > OVERSHOOT * dose.extremes_gy[1]
+
+
 def dose_status(dvh: Dvh, *, coverage_limit_pct: float = COVERAGE_LIMIT_PCT) -> str:
     """`ok`, `low_coverage` or `outside_grid`: how far the numbers of a row can be used."""
     if dvh.coverage_pct == 0:
@@ -147,11 +157,11 @@ def conformity(
     values: dict[str, float | None] = {"ci_paddick": None, "gi_paddick": None}
     if dvh.coverage_pct < coverage_limit_pct:
         return values
-    piv_cc = isodose_volume_cc(dose, rx_gy)
+    piv_cc = isodose_volume_cc(dose, rx_gy, dvh.interpolation)
     if not piv_cc:
         return values
     values["ci_paddick"] = dvh.volume_at_dose_cc(rx_gy) ** 2 / (dvh.volume_cc * piv_cc)
-    half_cc = isodose_volume_cc(dose, 0.5 * rx_gy)
+    half_cc = isodose_volume_cc(dose, 0.5 * rx_gy, dvh.interpolation)
     if half_cc is not None:
         values["gi_paddick"] = half_cc / piv_cc
     return values

@@ -10,8 +10,8 @@ from typing import get_args
 
 import numpy as np
 
-from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.engine import Interpolation, compute_dvh
+from rtpipeline.dvh.dose_volume import DoseVolume, Interpolation
+from rtpipeline.dvh.engine import compute_dvh
 from rtpipeline.dvh.isodose import isodose_volume_cc
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.polygon import contour_quality
