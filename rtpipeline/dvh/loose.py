@@ -18,7 +18,7 @@ from rtpipeline.dicom.rtstruct import Roi, StructureSet, parse_rtstruct
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
 from rtpipeline.dvh.engine import Interpolation, compute_dvh
-from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, V_RX_PCT, conformity, dose_status, dvh_metrics
+from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, V_RX_PCT, conformity, dose_status, dvh_metrics, overshoots
 from rtpipeline.dvh.prescription import UNKNOWN, Prescription, Target, TargetLevel, is_target, plan_prescription
 from rtpipeline.errors import DataError, UsageError
 from rtpipeline.geometry.solid import EmptySolidError, NonPlanarContourError, PrismSolid
@@ -184,6 +184,7 @@ def _result(
         "sampling_mm": dvh.sampling_mm,
         "end_cap": dvh.end_cap,
         "dose_interpolation": dvh.interpolation,
+        "dose_overshoot": overshoots(dvh, volume),
     }
     return LooseResult(roi, row, dvh)
 

@@ -18,16 +18,12 @@ from rtpipeline.dvh.dose_links import DoseLink, registrations
 from rtpipeline.dvh.engine import compute_dvh
 from rtpipeline.dvh.evaluation import Histograms
 from rtpipeline.dvh.fractionation import OK
-from rtpipeline.dvh.metrics import biological_metrics, conformity, dose_status, dvh_metrics
+from rtpipeline.dvh.metrics import biological_metrics, conformity, dose_status, dvh_metrics, overshoots
 from rtpipeline.dvh.prescription import Prescription
 from rtpipeline.geometry.solid import PrismSolid
 
 RX_MISMATCH = 0.15
 """Share of the prescription by which the D95 of its target may differ before somebody should look."""
-
-
-OVERSHOOT = 1.1
-"""Maximum in a structure over that of the dose grid itself above which interpolation is in doubt."""
 
 
 @dataclass
@@ -89,7 +85,8 @@ class RowMaker:
             return StructureInDose(row, Histograms(None, limit, rx.rx_gy, exponent))
         dvh = compute_dvh(solid, dose.volume, interpolation=self.settings.dose_interpolation)
         row |= self._numbers(dvh, dose, rx.rx_gy, exponent)
-        if dvh.dmax_gy is not None and dvh.dmax_gy > OVERSHOOT * dose.volume.extremes_gy[1]:
+        row["dose_overshoot"] = overshoots(dvh, dose.volume)
+        if dvh.dmax_gy is not None and row["dose_overshoot"]:
             self._overshot.setdefault(dose.dose_id, {})[label(structure)] = dvh.dmax_gy
         status, biological = self._biological(dose, solid, dvh, alpha_beta)
         if biological is not None and status == OK:

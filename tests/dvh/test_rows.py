@@ -13,8 +13,9 @@ from rtpipeline.dvh.course_doses import CourseBiology, CourseDose
 from rtpipeline.dvh.declared import Declarations
 from rtpipeline.dvh.dose_links import DoseLink
 from rtpipeline.dvh.dose_volume import DoseVolume
+from rtpipeline.dvh.metrics import OVERSHOOT
 from rtpipeline.dvh.prescription import UNKNOWN
-from rtpipeline.dvh.rows import OVERSHOOT, RowMaker
+from rtpipeline.dvh.rows import RowMaker
 from tests.dvh.test_biology import box, grid, linear
 
 FACTS: dict[str, Any] = {
@@ -40,8 +41,10 @@ def findings(values: np.ndarray, interpolation: str) -> list[Any]:
     dose = CourseDose(FACTS, DoseVolume(grid(4.0), values))
     biology = CourseBiology([dose], {}, settings.dose_interpolation)
     maker = RowMaker(settings, "k", Declarations({}, {}), biology)
-    maker.make(STRUCTURE, dose, DoseLink("plan_reference"), box(), UNKNOWN)
-    return maker.findings_of_doses()
+    made = maker.make(STRUCTURE, dose, DoseLink("plan_reference"), box(), UNKNOWN)
+    found = maker.findings_of_doses()
+    assert made.row["dose_overshoot"] is bool(found)
+    return found
 
 
 def test_a_block_of_hot_voxels_overshoots_between_them_and_is_told() -> None:
