@@ -32,9 +32,10 @@ class PlanEvidence:
     fractions_planned: of all its fraction groups together. concurrent: selected plans that it or they name CONCURRENT.
     replaces: plans it names PREDECESSOR or ALTERNATIVE. manifest_fractions: delivered by the manifest.
     recorded_fractions: numbers of the fractions that treatment records show to be delivered whole; doubtful_records:
-    why the records do not count all fractions, '' where they do. targets: ROI numbers of its target levels, with the
-    structure set's id. frame: of its dose; reaches: others that registrations take its dose to; frame_doubt: why one
-    of those is not there although it is registered.
+    why the records do not count all fractions, '' where they do. recorded_whole: of a plan with several fraction
+    groups, that records show every fraction of each (parts of several groups have no common weight). targets: ROI
+    numbers of its target levels, with the structure set's id. frame: of its dose; reaches: others that registrations
+    take its dose to; frame_doubt: why one of those is not there although it is registered.
     """
 
     plan_id: str
@@ -47,6 +48,7 @@ class PlanEvidence:
     manifest_fractions: int | None = None
     recorded_fractions: frozenset[int] = frozenset()
     doubtful_records: str = ""
+    recorded_whole: bool = False
     concurrent: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     targets: frozenset[tuple[str, int]] = frozenset()
@@ -137,7 +139,8 @@ def _by_manifest(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
 def _by_records(plans: Sequence[PlanEvidence]) -> CourseTotal | None:
     if any(_doubt(plan) for plan in plans):
         return None
-    return _delivered(plans, {p.plan_id: len(p.recorded_fractions) for p in plans}, "treatment records")
+    counts = {p.plan_id: p.fractions_planned if p.recorded_whole else len(p.recorded_fractions) for p in plans}
+    return _delivered(plans, {i: n for i, n in counts.items() if n is not None}, "treatment records")
 
 
 def _doubt(plan: PlanEvidence) -> str:
@@ -146,6 +149,8 @@ def _doubt(plan: PlanEvidence) -> str:
     A gap is a record that was not exported. Fractions missing at the end were not delivered, or not yet.
     """
     seen = plan.recorded_fractions
+    if plan.recorded_whole and plan.fractions_planned:
+        return ""
     if plan.doubtful_records:
         return plan.doubtful_records
     if not seen:

@@ -9,12 +9,12 @@ from rtpipeline.contracts.findings import finding
 from rtpipeline.contracts.manifests import PlanRef
 from rtpipeline.dicom.rtdose import RtDose
 from rtpipeline.dicom.rtplan import RtPlan
-from rtpipeline.dicom.rtrecord import delivered_fractions
+from rtpipeline.dicom.rtrecord import Delivered, delivered_fractions
 from rtpipeline.dose.accumulate import accumulate
 from rtpipeline.dose.course_total import CourseTotal, PlanEvidence, decide_total
 from rtpipeline.dose.frames import RegistrationsDisagreeError, Route
 from rtpipeline.dose.scale import Prescribed, check_scale
-from rtpipeline.dose.summation import TERMS
+from rtpipeline.dose.summation import TERMS, GroupScope
 from rtpipeline.geometry.rigid import corners_xyz_mm
 from rtpipeline.prepare.rt_doses import (
     DoseLedger,
@@ -174,6 +174,7 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
                 manifest_fractions=max(stated) if stated else None,
                 recorded_fractions=fractions.numbers,
                 doubtful_records=fractions.doubtful,
+                recorded_whole=_all_groups_recorded(records, groups) and len(groups) == len(plan.fraction_groups),
                 concurrent=frozenset(i for i, how in related if i in ids and i is not None and how == "CONCURRENT"),
                 replaces=frozenset(
                     i for i, how in related if i in ids and i is not None and how in ("PREDECESSOR", "ALTERNATIVE")
@@ -184,6 +185,15 @@ def _evidence(objects: CourseObjects, selected: Sequence[PlanRef], made: Sequenc
             )
         )
     return found
+
+
+def _all_groups_recorded(records: Sequence[Delivered], groups: Sequence[GroupScope]) -> bool:
+    """Whether records show every fraction of each of several fraction groups, which count from 1 one by one."""
+    for group in groups:
+        found = delivered_fractions([r for r in records if r.fraction_group == group.number], group.required)
+        if found.doubtful or not group.fractions or found.numbers != frozenset(range(1, group.fractions + 1)):
+            return False
+    return len(groups) > 1
 
 
 def _frames_reached(

@@ -38,6 +38,11 @@ WEIGHED = {
     "manifest, the second never given": (stated(25, 0), "phase_sum", {A: 1.0, B: 0.0}),
     "records, both whole": (recorded(numbers(25), numbers(8)), "phase_sum", {A: 1.0, B: 1.0}),
     "records, replanned after 17": (recorded(numbers(17), numbers(8)), "delivered_fractions", {A: 17 / 25, B: 1.0}),
+    "records of every fraction of two fraction groups": (
+        [replace(FIRST, groups=2, recorded_whole=True), recorded(numbers(25), numbers(8))[1]],
+        "phase_sum",
+        {A: 1.0, B: 1.0},
+    ),
     "manifest before records": (
         [replace(p, recorded_fractions=numbers(3)) for p in stated(25, 8)],
         "phase_sum",

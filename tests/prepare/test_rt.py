@@ -515,6 +515,23 @@ def test_fractions_of_two_groups_are_counted_together(patient, export, tmp_path)
     assert export(patient, config).json("course_total")["status"] == "ambiguous"
 
 
+@pytest.mark.parametrize(("left_out", "status"), [(0, "ok"), (10, "ambiguous")])
+def test_records_of_every_fraction_of_every_group_show_that_the_plan_was_given(patient, export, left_out, status):
+    """Without the last record of the second group, nobody can say how much of the plan's one dose was given."""
+    second = copy.deepcopy(patient.rtplan.FractionGroupSequence[0])
+    second.FractionGroupNumber = 2
+    patient.rtplan.FractionGroupSequence.append(second)
+    for group in patient.rtplan.FractionGroupSequence:
+        group.NumberOfFractionsPlanned = 10
+    plan, boost = second_phase(patient)
+    of_second = records(patient, patient.rtplan, 10, skip=left_out)
+    for ds in of_second:
+        ds.ReferencedFractionGroupNumber, ds.TreatmentTime = 2, "150000"
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    patient.extra = [plan, boost, *records(patient, patient.rtplan, 10), *of_second, *records(patient, plan, 8)]
+    assert export(patient).json("course_total")["status"] == status
+
+
 def test_a_prescription_of_the_whole_course_judges_no_single_plan(patient, export, tmp_path):
     """66 Gy for 50 + 16: the second plan's 19 Gy would otherwise look like a fraction of something."""
     patient.extra = [*second_phase(patient)]

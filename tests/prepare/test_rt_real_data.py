@@ -50,6 +50,28 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def test_a_real_registration_that_moves_leads_the_doses_to_the_other_phantom(shared_data: Path, tmp_path: Path):
+    """The objects of one export, with the matrix that another system wrote: a turn of 22.6 degrees and a shift."""
+    source = exported(shared_data, "eclipse_phantom_registered/explicit", tmp_path / "export")
+    values = pydicom.dcmread(shared_data / "onkodicom_reg" / "spatial_reg.dcm", force=True).RegistrationSequence[0]
+    written = values.MatrixRegistrationSequence[0].MatrixSequence[0].FrameOfReferenceTransformationMatrix
+    (file,) = source.glob("RE.*.dcm")
+    ds = pydicom.dcmread(file)
+    moved = ds.RegistrationSequence[1]
+    moved.MatrixRegistrationSequence[0].MatrixSequence[0].FrameOfReferenceTransformationMatrix = written
+    ds.save_as(file)
+    found = planned(run_stages(source, tmp_path / "work"))
+    for entry in found.doses.values():
+        links = {e["link"]: e for e in entry["structure_sets"]}
+        assert set(links) == {"plan_reference", "registration"}
+        assert "matrix" not in links["plan_reference"]
+        assert links["registration"]["registrations"] == ["reg-01"]
+        # the doses lie in the frame of the second item, and the matrix leads from it to the object's own
+        assert links["registration"]["matrix"] == np.array(written, float).reshape(4, 4).tolist()
+    assert found.codes["REG_APPLIED"] == 3
+    assert all("turned by 22.60 degrees" in f.measured for f in found.findings if f.code == "REG_APPLIED")
+
+
 @pytest.mark.parametrize("folder", CASES)
 def test_the_doses_of_real_sets(shared_data: Path, tmp_path: Path, folder: str):
     found = planned(run_stages(exported(shared_data, folder, tmp_path / "export"), tmp_path / "work"))
