@@ -39,7 +39,6 @@ ELSEWHERE: dict[str, str] = {
     "SS_DERIVED_MISSING": "needs definitions of derived structures: tests/structures/test_derive.py",
     "SS_CROP_LANDMARK": "needs a label map: tests/structures/test_crop.py",
     "SS_CROP_CLAMPED": "needs a label map: tests/structures/test_crop.py",
-    "DOSE_OVERSHOOT": "needs cubic interpolation: tests/dvh/test_rows.py",
     "EQD2_NOT_COMPUTED": _BIOLOGY,
     "CONSTRAINT_NAME": _BIOLOGY,
     "MODEL_INVALID": _MODELS,
