@@ -270,6 +270,26 @@ def test_a_peak_between_voxels_is_not_flattened(turn_deg):
     assert np.abs(here - truth).max() <= spline_error
 
 
+@pytest.mark.parametrize(("planes", "degree"), [(8, 3), (4, 3), (3, 2), (2, 1)])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_polynomial_is_reproduced_up_to_the_border_on_uneven_planes(planes, degree, sign):
+    """The spline has not-a-knot ends: a cubic along an axis of four or more voxels, less along fewer."""
+    offsets = sign * np.cumsum(np.r_[0.0, np.resize((2.0, 3.5, 1.25), planes - 1)])
+    source = Grid.from_dicom_like((1, 0, 0, 0, 1, 0), (-10.0, -8.0, 5.0), (2.0, 2.5), offsets, 7, 6)
+
+    def dose_at(at):
+        x, y, z = np.moveaxis((at - (0.0, 0.0, 5.0)) / 10.0, -1, 0)
+        return 20.0 + 5.0 * x**3 - 4.0 * y**3 + 3.0 * z**degree + 2.0 * x * y * z
+
+    ends = sorted((5.0, 5.0 + offsets[-1]))
+    target = Grid.from_dicom_like(
+        (1, 0, 0, 0, 1, 0), (-10.0, -8.0, ends[0]), (1.1, 0.9), np.linspace(0.0, ends[1] - ends[0], 9), 11, 14
+    )
+    values, inside_box = sample(DoseGrid(source, dose_at(points(source))), target)
+    assert inside_box.all()
+    assert np.abs(values - dose_at(points(target))).max() <= ROUNDING_GY
+
+
 def test_the_lattice_is_as_fine_as_any_part_along_each_axis_and_keeps_the_finest_parts_own_nodes():
     thick, cube = around((0, 0, 0), (5.0, 1.0, 1.0), 20.0), around((0.7, 0.2, 0.0), (2.0, 2.0, 2.0), 24.0)
     lattice = union_grid([thick, cube])
