@@ -89,8 +89,12 @@ class DvhConfig(Section):
     """Dose-volume metrics."""
 
     enabled: bool = _result(True, "compute dose-volume histograms")
-    end_cap: Literal["prism"] = _result("prism", "solid between and beyond contours")
-    dose_interpolation: Literal["linear"] = _result("linear", "dose between grid points")
+    end_cap: Literal["prism", "shape"] = _result(
+        "shape", "solid of contours: prism reads them literally, shape interpolates between planes and caps the ends"
+    )
+    dose_interpolation: Literal["linear", "cubic"] = _result(
+        "cubic", "dose between grid points: trilinear, or the cubic spline through them"
+    )
     coverage_limit_pct: float = _result(
         99.5, "below this part of a structure inside the dose grid D and V are null", ge=0, le=100
     )

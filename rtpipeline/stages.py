@@ -60,7 +60,7 @@ class Stage:
     pool: str | None = None
     """named limit of how many run at once"""
     config: tuple[str, ...] = ()
-    """sections and top-level keys of the configuration that it reads"""
+    """sections and top-level keys of the configuration that it reads, or single fields of a section (`dvh.end_cap`)"""
     libraries: tuple[str, ...] = ()
     """distributions that compute its numbers; their versions enter the settings digest"""
     reader: bool = False
@@ -118,10 +118,10 @@ _TABLE = (
         libraries=("nnunetv2", "torch", "SimpleITK", "numpy", "scipy"),
     ),
     Stage(
-        "structures", "course", "course", "rtpipeline.structures.stage:run", 3,
+        "structures", "course", "course", "rtpipeline.structures.stage:run", 4,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_images", "prepare_rt"), uses=("segmentation", "custom_models"),
-        config=("structure_names", "custom_structures", "ct_cropping"),
+        config=("structure_names", "custom_structures", "ct_cropping", "dvh.end_cap"),
         libraries=("numpy", "numba", "scipy"),
     ),
     Stage(

@@ -20,7 +20,7 @@ from rtpipeline.dvh.metrics import biological_columns, dvh_metric_columns
 from rtpipeline.dvh.rows import RowMaker, StructureInDose
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.geometry.outlines import Outline, read_contours
-from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.geometry.solid import EndCap, PrismSolid
 
 
 def run(context: StageContext) -> StageOutcome:
@@ -45,14 +45,17 @@ def run(context: StageContext) -> StageOutcome:
     bounds = _constraints(context, course, doses)
     context.report(*_unknown_names(course, frame), *declared.findings())
     made: list[StructureInDose] = []
+    end_cap = context.config.dvh.end_cap
     for structure in structures:
         drawn = contours.get((structure["structure_set_id"], structure["structure_id"]))
-        solid = _solid(drawn, structure)
+        solid = _solid(drawn, structure, end_cap)
         for dose in doses:
             link = dose_link(dose.facts, structure, course)
             if link is None:
                 continue
-            there = solid if link.matrix is None or drawn is None else _solid(link.in_dose_frame(drawn), structure)
+            there = solid
+            if link.matrix is not None and drawn is not None:
+                there = _solid(link.in_dose_frame(drawn), structure, end_cap)
             made.append(maker.make(structure, dose, link, there, prescriptions.of(structure, dose.facts)))
             context.report(*made[-1].findings)
             bounds.add(structure, made[-1])
@@ -87,8 +90,8 @@ def _write(
     return StageOutcome(counts=counts)
 
 
-def _solid(drawn: Outline | None, structure: dict[str, Any]) -> PrismSolid | None:
-    return drawn.solid() if drawn is not None and structure["status"] == "ok" else None
+def _solid(drawn: Outline | None, structure: dict[str, Any], end_cap: EndCap) -> PrismSolid | None:
+    return drawn.solid(end_cap) if drawn is not None and structure["status"] == "ok" else None
 
 
 def _unknown_names(course: Course, structures: pd.DataFrame) -> list[Finding]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.geometry.shape import shape_solid
+from rtpipeline.geometry.solid import EndCap, PrismSolid
 
 CONTOUR_SCHEMA = pa.schema(
     [
@@ -39,13 +40,24 @@ class Outline:
     contours: list[Contour] = field(default_factory=list)
     plane_spacing_mm: float | None = None
 
-    def solid(self) -> PrismSolid:
-        """The solid that the structures stage measured; raises what `PrismSolid.from_contours` raises."""
-        return PrismSolid.from_contours(
+    def solid(self, end_cap: EndCap = "prism") -> PrismSolid:
+        """The solid that the contours stand for; raises what `PrismSolid.from_contours` raises.
+
+        Voxel masks are made of the prism, whatever volume and dose are computed of.
+        """
+        literal = PrismSolid.from_contours(
             self.contours,
             single_plane_thickness_mm=self.single_plane_thickness_mm,
             plane_spacing_mm=self.plane_spacing_mm,
         )
+        return self.closed(literal, end_cap)
+
+    def closed(self, literal: PrismSolid, end_cap: EndCap) -> PrismSolid:
+        """The solid that volume and dose are computed of, from the literal one.
+
+        Outlines of voxels stay prisms: a label map says of every voxel whether it belongs to the structure.
+        """
+        return shape_solid(literal) if end_cap == "shape" and self.plane_spacing_mm is None else literal
 
 
 def write_contours(path: Path, rows: list[tuple[str, str, Outline]]) -> None:

@@ -18,9 +18,9 @@ from rtpipeline.geometry.layers import Layers, plan_layers, write_layers
 from rtpipeline.geometry.loop_links import BLENDS, DOWN, ENDS, UP, Links, link_loops
 from rtpipeline.geometry.loops import Loops, planar_loops
 from rtpipeline.geometry.morph import partners
-from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.geometry.solid import EndCap, PrismSolid
 
-SHAPE = "shape"
+SHAPE: EndCap = "shape"
 """Name of this way to close a solid, for the rows of result tables."""
 
 CAP_LIMIT = 2.0

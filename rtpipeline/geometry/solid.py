@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -41,8 +42,11 @@ MIXED_SPACING_FACTOR = 2.0
 GAP_TOLERANCE_MM = 1e-3
 """Rounding allowed in these comparisons."""
 
-END_CAP = "prism"
-"""Name of this way to close a solid, for the rows of result tables."""
+EndCap = Literal["prism", "shape"]
+"""How contours become a solid: read literally, or interpolated between planes and capped (`geometry.shape`)."""
+
+END_CAP: EndCap = "prism"
+"""Name of this way, for the rows of result tables."""
 
 
 class EmptySolidError(ValueError):
@@ -77,7 +81,7 @@ class PrismSolid:
     moments: Array
     plane_residual_mm: float
     n_degenerate_contours: int
-    end_cap: str = END_CAP
+    end_cap: EndCap = END_CAP
 
     @classmethod
     def from_contours(

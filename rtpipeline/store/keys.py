@@ -64,7 +64,11 @@ def config_slice(stage: Stage, config: Config, *, results_only: bool = False) ->
     full: dict[str, Any] = {}
     whole = {} if results_only else without_folders(config)
     for name in stage.config:
-        value = getattr(config, name)
+        section, _, field = name.partition(".")
+        value = getattr(config, section)
+        if field:
+            full.setdefault(section, {})[field] = _result_fields(value, field, getattr(value, field))
+            continue
         if not isinstance(value, Section):
             full[name] = _result_fields(config, name, value) if results_only else whole[name]
         elif results_only:

@@ -9,7 +9,7 @@ from typing import Any
 from rtpipeline import __version__
 from rtpipeline.contracts.manifests import Course
 from rtpipeline.geometry.outlines import Outline
-from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.geometry.solid import EndCap, PrismSolid
 from rtpipeline.nomenclature.mapping import NameMapping
 from rtpipeline.nomenclature.match import NameMatch, match_name
 
@@ -43,6 +43,8 @@ class RowWriter:
     course: Course
     stage_key: str
     mapping: NameMapping | None = None
+    end_cap: EndCap = "shape"
+    """of the solid that volume and centroid are those of, as in the DVH"""
 
     def structure(
         self,
@@ -63,11 +65,13 @@ class RowWriter:
 
         Parameters
         ----------
-        outline: None when there is no solid. extra: further columns. match: instead of the match of its own name.
+        outline: None when there is no solid. solid: the literal one, of the outline's contours. extra: further columns.
+        match: instead of the match of its own name.
         """
         match = match or match_name(name, source=source, mapping=self.mapping)
         image = next((i for i in self.course.images if i.image_id == image_id), None)
-        centroid = solid.centroid_xyz_mm if solid is not None else None
+        closed = outline.closed(solid, self.end_cap) if outline is not None and solid is not None else None
+        centroid = closed.centroid_xyz_mm if closed is not None else None
         x_mm, y_mm, z_mm = (float(c) for c in centroid) if centroid is not None else (None, None, None)
         row = {
             "cohort": self.cohort,
@@ -85,7 +89,7 @@ class RowWriter:
             "roi_type": None,
             "set_role": "other",
             "status": status,
-            "volume_cc": solid.volume_cc if solid else None,
+            "volume_cc": closed.volume_cc if closed else None,
             "contours": len(outline.contours) - solid.n_degenerate_contours if outline and solid else 0,
             "planes": len(solid.plane_offsets_mm) if solid else 0,
             "plane_spacing_mm": solid.nominal_spacing_mm if solid else None,
@@ -95,7 +99,7 @@ class RowWriter:
             "centroid_y_mm": y_mm,
             "centroid_z_mm": z_mm,
             "outside_image_pct": outside_image_pct,
-            "end_cap": solid.end_cap if solid else None,
+            "end_cap": closed.end_cap if closed else None,
             "derived_from": None,
             "stage_key": self.stage_key,
             "rtpipeline_version": __version__,

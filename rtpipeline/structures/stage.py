@@ -38,7 +38,7 @@ def run(context: StageContext) -> StageOutcome:
     config = context.config
     mapping = load_mapping(config.structure_names) if config.structure_names else None
     definitions = load_custom_structures(config.custom_structures) if config.custom_structures else []
-    writer = RowWriter(context.cohort, context.course(), context.stage_key, mapping)
+    writer = RowWriter(context.cohort, context.course(), context.stage_key, mapping, config.dvh.end_cap)
     structures = list(manual_structures(context, writer))
     limits: dict[str, Limits] = {}
     for label_map in label_maps(context.inputs):

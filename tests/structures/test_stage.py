@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rtpipeline.config import Config, DvhConfig
 from rtpipeline.demo.small import SmallPatient, small_patient
+from rtpipeline.geometry.outlines import read_contours
+from rtpipeline.geometry.shape import shape_solid
+from rtpipeline.geometry.solid import EndCap, PrismSolid
 from tests.synthetic.pipeline import Chain, run_chain
 
 SLICE_MM = 3.0
@@ -55,3 +59,24 @@ def test_a_single_contour_in_another_frame_takes_no_thickness_from_the_image(tmp
     row = gtv(chain, "dvh", "dvh_metrics")
     assert row["dose_status"] == "no_volume"
     assert np.isnan(row["volume_cc"])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("end_cap", ["prism", "shape"])
+def test_volume_and_dose_are_of_the_solid_that_is_configured(tmp_path: Path, end_cap: EndCap) -> None:
+    """The demo's structures are drawn on every slice; the table says which solid its volume is that of."""
+    config = Config(dvh=DvhConfig(end_cap=end_cap))
+    chain = run_chain(small_patient().save(tmp_path / "export"), tmp_path / "work", config)
+    outlines = read_contours(chain.folder(chain.course.course_id, "structures") / "contours.parquet")
+    dose_rows = {row["structure_id"]: row for row in chain.rows("dvh", "dvh_metrics")}
+    rows = [row for row in chain.rows("structures", "structures") if row["status"] == "ok"]
+    assert rows
+    for row in rows:
+        literal = PrismSolid.from_contours(
+            outlines[row["structure_set_id"], row["structure_id"]].contours, single_plane_thickness_mm=SLICE_MM
+        )
+        solid = shape_solid(literal) if end_cap == "shape" else literal
+        assert (row["end_cap"], dose_rows[row["structure_id"]]["end_cap"]) == (end_cap, end_cap)
+        assert row["volume_cc"] == pytest.approx(solid.volume_cc, rel=POSITIONS)
+        assert dose_rows[row["structure_id"]]["volume_cc"] == pytest.approx(solid.volume_cc, rel=POSITIONS)
+        # what is counted is what was drawn, not the layers in between
+        assert row["planes"] == len(literal.plane_offsets_mm)
