@@ -11,7 +11,7 @@ import pytest
 from rtpipeline.dvh import engine
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
-from rtpipeline.dvh.engine import Sampling, compute_dvh
+from rtpipeline.dvh.engine import Interpolation, Sampling, compute_dvh
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.solid import PrismSolid
 from tests.dvh.linear_prisms import LinearPrisms, circle, rotation
@@ -27,6 +27,9 @@ VOLUME_AT_DOSE_ATOL_PCT = 0.03
 
 SAME_NUMBERS_RTOL = 1e-9
 """The same solid in the same dose, written differently: only rounding may differ."""
+
+INTERPOLATIONS = ("linear", "cubic")
+"""Both reproduce a linear dose, up to the border of the grid."""
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 EIGHT_POSITIONS = {
@@ -127,6 +130,7 @@ def sampled_cases() -> list[tuple[float, float, tuple[float, float, float], tupl
     return cases
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize(("volume_cc", "slice_mm", "dose_mm", "direction", "phase"), sampled_cases())
 def test_prisms_in_a_linear_dose(
     volume_cc: float,
@@ -134,6 +138,7 @@ def test_prisms_in_a_linear_dose(
     dose_mm: tuple[float, float, float],
     direction: tuple[float, float, float],
     phase: float,
+    interpolation: Interpolation,
 ) -> None:
     radius = (3000.0 * volume_cc / (4.0 * np.pi)) ** (1.0 / 3.0)
     layers = sphere_layers(radius, min(slice_mm, 0.8 * radius), phase)
@@ -141,7 +146,10 @@ def test_prisms_in_a_linear_dose(
     half = radius + slice_mm + 2.0 * max(dose_mm)
     grid = grid_around(half, dose_mm[1:], uniform_planes(half, dose_mm[0]), centre=(0.3, -0.2, 0.1))
     solid = PrismSolid.from_contours(contours_of(layers), single_plane_thickness_mm=None)
-    assert_matches(compute_dvh(solid, dose_on(grid, linear(35.0, gradient))), stack(layers, 35.0, gradient))
+    assert_matches(
+        compute_dvh(solid, dose_on(grid, linear(35.0, gradient)), interpolation=interpolation),
+        stack(layers, 35.0, gradient),
+    )
 
 
 RING_LAYERS = {
@@ -154,10 +162,13 @@ ISLAND_LAYERS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("layers", [RING_LAYERS, ISLAND_LAYERS], ids=["ring", "nested islands"])
 @pytest.mark.parametrize("gradient", [(0.8, 0.3, 0.0), (0.0, 0.0, 1.1), (0.4, -0.5, 0.6)])
 def test_rings_and_islands_in_a_linear_dose(
-    layers: dict[float, list[tuple[float, np.ndarray]]], gradient: tuple[float, float, float]
+    layers: dict[float, list[tuple[float, np.ndarray]]],
+    gradient: tuple[float, float, float],
+    interpolation: Interpolation,
 ) -> None:
     grid = grid_around(36.0, (2.0, 3.0), uniform_planes(16.0, 2.5))
     solid = PrismSolid.from_contours(contours_of(layers), single_plane_thickness_mm=None)
@@ -183,8 +194,9 @@ def test_a_keyhole_has_the_dose_of_its_ring() -> None:
     assert (b.dmin_gy, b.dmax_gy) == (pytest.approx(a.dmin_gy), pytest.approx(a.dmax_gy))
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("seed", range(4))
-def test_oblique_contour_planes_in_a_linear_dose(seed: int) -> None:
+def test_oblique_contour_planes_in_a_linear_dose(seed: int, interpolation: Interpolation) -> None:
     rng = np.random.default_rng(seed)
     turn = rotation(rng.normal(size=3), float(rng.uniform(5, 80)))
     shift = rng.uniform(-3, 3, 3)
@@ -194,16 +206,17 @@ def test_oblique_contour_planes_in_a_linear_dose(seed: int) -> None:
     truth = stack(RING_LAYERS, 40.0 + float(shift @ gradient), turn.T @ gradient)
     grid = grid_around(42.0, (2.5, 3.0), uniform_planes(42.0, 3.0))
     solid = PrismSolid.from_contours(contours, single_plane_thickness_mm=None)
-    assert_matches(compute_dvh(solid, dose_on(grid, linear(40.0, gradient))), truth)
+    assert_matches(compute_dvh(solid, dose_on(grid, linear(40.0, gradient)), interpolation=interpolation), truth)
 
 
-def test_an_oblique_dose_grid_in_a_linear_dose() -> None:
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_an_oblique_dose_grid_in_a_linear_dose(interpolation: Interpolation) -> None:
     gradient = np.array([0.5, 0.2, -0.6])
     turn = rotation(np.array([1.0, 2.0, 0.5]), 33.0)
     iop = tuple(np.concatenate([turn[:, 0], turn[:, 1]]).tolist())
     grid = grid_around(42.0, (2.5, 3.0), -uniform_planes(42.0, 3.0), iop)
     solid = PrismSolid.from_contours(contours_of(RING_LAYERS), single_plane_thickness_mm=None)
-    dvh = compute_dvh(solid, dose_on(grid, linear(40.0, gradient)))
+    dvh = compute_dvh(solid, dose_on(grid, linear(40.0, gradient)), interpolation=interpolation)
     assert_matches(dvh, stack(RING_LAYERS, 40.0, gradient))
 
 
@@ -221,9 +234,12 @@ def hot_spot(points: np.ndarray) -> np.ndarray:
     return 3.0 + 60.0 * np.exp(-0.5 * np.sum(q**2, axis=-1)) + 0.1 * points[..., 0]
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("position", EIGHT_POSITIONS)
 @pytest.mark.parametrize("descending", [False, True])
-def test_the_patient_position_of_the_dose_grid_changes_nothing(position: str, descending: bool) -> None:
+def test_the_patient_position_of_the_dose_grid_changes_nothing(
+    position: str, descending: bool, interpolation: Interpolation
+) -> None:
     # the voxel centres are the same points in space, listed along other rows, columns and planes; a curved dose
     # shows every flip and every swap of the two pixel spacings
     iop = EIGHT_POSITIONS[position]
@@ -241,7 +257,7 @@ def test_the_patient_position_of_the_dose_grid_changes_nothing(position: str, de
     reference = Grid.from_dicom_like(AXIAL, [-16, -15, -20], (3.0, 2.0), uniform_planes(20.0, 2.5), 11, 17)
     layers = {z: [(1.0, circle(11.0 - 0.4 * z, (1.0, -1.0)))] for z in (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0)}
     solid = PrismSolid.from_contours(contours_of(layers), single_plane_thickness_mm=None)
-    got, expected = (compute_dvh(solid, dose_on(g, hot_spot)) for g in (grid, reference))
+    got, expected = (compute_dvh(solid, dose_on(g, hot_spot), interpolation=interpolation) for g in (grid, reference))
     # the structure leaves the grid by 0.3 mm on one side
     assert got.coverage_pct == pytest.approx(expected.coverage_pct, rel=SAME_NUMBERS_RTOL)
     assert 99.0 < got.coverage_pct < 100.0
@@ -249,10 +265,11 @@ def test_the_patient_position_of_the_dose_grid_changes_nothing(position: str, de
     assert volumes_pct(got) == pytest.approx(volumes_pct(expected), rel=SAME_NUMBERS_RTOL)
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("position", EIGHT_POSITIONS)
 @pytest.mark.parametrize("phase", [0.0, 0.37])
 def test_the_path_for_parallel_axes_gives_the_numbers_of_the_general_one(
-    position: str, phase: float, monkeypatch: pytest.MonkeyPatch
+    position: str, phase: float, interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # with phase 0 contour planes and cells fall on voxel centres, where the derivative of the dose jumps
     offsets = np.cumsum([0.0, 2.0, 3.0, 2.0, 2.0, 4.0, 2.0, 2.0, 3.0, 2.0, 2.0, 2.0, 3.0, 2.0, 2.0, 4.0, 2.0, 2.0])
@@ -260,26 +277,28 @@ def test_the_path_for_parallel_axes_gives_the_numbers_of_the_general_one(
     layers = {z + phase: [(1.0, circle(11.0 - 0.4 * z, (1.0, -1.0)))] for z in (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0)}
     solid = PrismSolid.from_contours(contours_of(layers), single_plane_thickness_mm=None)
     assert engine._parallel_axes(dose.grid.patient_to_plane_matrix, solid.bounds_uvw_mm) is not None
-    parallel = compute_dvh(solid, dose)
+    parallel = compute_dvh(solid, dose, interpolation=interpolation)
     monkeypatch.setattr(engine, "_parallel_axes", lambda *_: None)
-    general = compute_dvh(solid, dose)
+    general = compute_dvh(solid, dose, interpolation=interpolation)
     assert parallel.n_samples == general.n_samples
     assert doses(parallel) == pytest.approx(doses(general), rel=SAME_NUMBERS_RTOL)
     assert volumes_pct(parallel) == pytest.approx(volumes_pct(general), rel=SAME_NUMBERS_RTOL)
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("descending", [False, True])
-def test_dose_planes_may_be_spaced_unevenly(descending: bool) -> None:
+def test_dose_planes_may_be_spaced_unevenly(descending: bool, interpolation: Interpolation) -> None:
     gaps = np.array([2.0, 2.0, 5.0, 1.0, 3.0, 4.0, 1.5, 2.5, 3.0, 6.0, 2.0, 3.0])
     offsets = np.concatenate([[0.0], np.cumsum(gaps)])
     grid = grid_around(24.0, (2.0, 2.0), -offsets if descending else offsets)
     gradient = np.array([0.3, 0.2, 0.9])
     solid = PrismSolid.from_contours(contours_of(RING_LAYERS), single_plane_thickness_mm=None)
-    dvh = compute_dvh(solid, dose_on(grid, linear(40.0, gradient)))
+    dvh = compute_dvh(solid, dose_on(grid, linear(40.0, gradient)), interpolation=interpolation)
     assert_matches(dvh, stack(RING_LAYERS, 40.0, gradient))
 
 
-def test_the_order_of_contours_and_vertices_changes_nothing() -> None:
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_the_order_of_contours_and_vertices_changes_nothing(interpolation: Interpolation) -> None:
     dose = dose_on(grid_around(30.0, (2.0, 3.0), uniform_planes(20.0, 2.5)), hot_spot)
     contours = contours_of(ISLAND_LAYERS)
     rng = np.random.default_rng(5)
@@ -288,11 +307,14 @@ def test_the_order_of_contours_and_vertices_changes_nothing() -> None:
         turned = np.roll(contours[i], int(rng.integers(90)), axis=0)
         shuffled.append(turned[:: rng.choice([-1, 1])])
     a, b = (
-        compute_dvh(PrismSolid.from_contours(c, single_plane_thickness_mm=None), dose) for c in (contours, shuffled)
+        compute_dvh(PrismSolid.from_contours(c, single_plane_thickness_mm=None), dose, interpolation=interpolation)
+        for c in (contours, shuffled)
     )
     assert doses(b) == pytest.approx(doses(a), rel=SAME_NUMBERS_RTOL)
     assert volumes_pct(b) == pytest.approx(volumes_pct(a), rel=SAME_NUMBERS_RTOL)
-    again = compute_dvh(PrismSolid.from_contours(contours, single_plane_thickness_mm=None), dose)
+    again = compute_dvh(
+        PrismSolid.from_contours(contours, single_plane_thickness_mm=None), dose, interpolation=interpolation
+    )
     assert again.volume_edges_cc.tobytes() == a.volume_edges_cc.tobytes()
 
 
@@ -330,20 +352,24 @@ def test_the_mean_of_a_curved_dose_is_that_of_a_fine_sum() -> None:
     assert dvh.dose_at_volume_pct(5) == pytest.approx(np.quantile(total, 0.95), rel=0.005)
 
 
-def test_finer_cells_give_the_same_numbers_in_a_curved_dose() -> None:
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_finer_cells_give_the_same_numbers_in_a_curved_dose(interpolation: Interpolation) -> None:
     dose = dose_on(grid_around(30.0, (2.5, 2.5), uniform_planes(30.0, 2.5)), hot_spot)
     solid = PrismSolid.from_contours(contours_of(RING_LAYERS), single_plane_thickness_mm=None)
-    usual = compute_dvh(solid, dose)
-    fine = compute_dvh(solid, dose, sampling=Sampling(target_cells=1_000_000, dose_fraction=0.2))
+    usual = compute_dvh(solid, dose, interpolation=interpolation)
+    fine = compute_dvh(
+        solid, dose, sampling=Sampling(target_cells=1_000_000, dose_fraction=0.2), interpolation=interpolation
+    )
     assert fine.n_samples > 10 * usual.n_samples
     assert doses(usual) == pytest.approx(doses(fine), rel=DOSE_RTOL)
     assert volumes_pct(usual) == pytest.approx(volumes_pct(fine), abs=VOLUME_AT_DOSE_ATOL_PCT)
 
 
-def test_a_uniform_dose_is_a_step() -> None:
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_a_uniform_dose_is_a_step(interpolation: Interpolation) -> None:
     grid = grid_around(20.0, (2.5, 2.5), uniform_planes(20.0, 2.5))
     solid = PrismSolid.from_contours(contours_of(sphere_layers(10.0, 2.0, 0.5)), single_plane_thickness_mm=None)
-    dvh = compute_dvh(solid, DoseVolume(grid, np.full(grid.shape_zyx, 42.0)))
+    dvh = compute_dvh(solid, DoseVolume(grid, np.full(grid.shape_zyx, 42.0)), interpolation=interpolation)
     assert dvh.dmin_gy == dvh.dmax_gy == 42.0
     assert dvh.dmean_gy == pytest.approx(42.0, rel=1e-12)
     assert dvh.dose_at_volume_pct(98) == 42.0
@@ -393,7 +419,7 @@ def test_a_solid_without_volume_and_a_wrong_interpolation_are_refused() -> None:
     with pytest.raises(ValueError, match="solid has no volume"):
         compute_dvh(flat, dose)
     thick = PrismSolid.from_contours([np.c_[circle(5.0), np.zeros(90)]], single_plane_thickness_mm=3.0)
-    with pytest.raises(ValueError, match="need one of linear"):
+    with pytest.raises(ValueError, match="need one of linear, cubic"):
         compute_dvh(thick, dose, interpolation="nearest")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"shape \(2, 2, 2\); the grid has"):
         DoseVolume(grid, np.zeros((2, 2, 2)))
