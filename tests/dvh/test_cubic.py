@@ -44,8 +44,8 @@ def volume_within_cc(discs: list[tuple[float, float, float]], distance_mm: float
     total = 0.0
     for low, high, radius in discs:
         z = low + (np.arange(400) + 0.5) / 400 * (high - low)
-        total += np.mean(np.clip(distance_mm**2 - z * z, 0.0, radius**2)) * np.pi * (high - low)
-    return float(total) / 1000.0
+        total += float(np.mean(np.clip(distance_mm**2 - z * z, 0.0, radius**2))) * np.pi * (high - low)
+    return total / 1000.0
 
 
 def sphere_of_discs(radius_mm: float, spacing_mm: float) -> dict[float, list[tuple[float, np.ndarray]]]:
