@@ -14,8 +14,8 @@ from rtpipeline.errors import UsageError
 if TYPE_CHECKING:
     from rtpipeline.dvh.loose import LooseResult
 
-END_CAP = "prism"
-DOSE_INTERPOLATION = "linear"
+END_CAP = "shape"
+DOSE_INTERPOLATION = "cubic"
 """Used where the command line says nothing, as in the configuration."""
 
 SHOWN = {

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import pydicom
-from pydicom.errors import InvalidDicomError
+from typing import TYPE_CHECKING, Any
 
 from rtpipeline.contracts.findings import Finding
-from rtpipeline.contracts.index import SOP_KINDS
+from rtpipeline.dicom.element_values import AnyDataset, text
+from rtpipeline.dicom.plain_file import NotPlainError, read_plain
 from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
-from rtpipeline.dicom.rtplan import RtPlan, parse_rtplan
 from rtpipeline.dicom.rtstruct import Roi, StructureSet, parse_rtstruct
 from rtpipeline.dvh.curve import Dvh
 from rtpipeline.dvh.dose_volume import DoseVolume
@@ -21,9 +18,15 @@ from rtpipeline.dvh.engine import Interpolation, compute_dvh
 from rtpipeline.dvh.metrics import D_CC, D_PCT, V_GY, V_RX_PCT, conformity, dose_status, dvh_metrics, overshoots
 from rtpipeline.dvh.prescription import UNKNOWN, Prescription, Target, TargetLevel, is_target, plan_prescription
 from rtpipeline.errors import DataError, UsageError
-from rtpipeline.geometry.solid import EmptySolidError, NonPlanarContourError, PrismSolid
+from rtpipeline.geometry.solid import EmptySolidError, EndCap, NonPlanarContourError, PrismSolid
 
-EndCap = Literal["prism", "shape"]
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from rtpipeline.dicom.rtplan import RtPlan
+
+SOP_CLASSES = {"rtstruct": "1.2.840.10008.5.1.4.1.1.481.3", "rtdose": "1.2.840.10008.5.1.4.1.1.481.2"}
+"""PS3.4 table B.5-1; those of plans stand in `contracts.index`, which takes its time to load."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class LooseSettings:
     d_cc: Sequence[float] = D_CC
     v_gy: Sequence[float] = V_GY
     v_rx_pct: Sequence[float] = V_RX_PCT
-    end_cap: EndCap = "prism"
-    interpolation: Interpolation = "linear"
+    end_cap: EndCap = "shape"
+    interpolation: Interpolation = "cubic"
     structures: Sequence[str] = ()
     """names or numbers; empty for all"""
 
@@ -65,7 +68,7 @@ def loose_results(rtstruct: Path, rtdose: Path, rtplan: Path | None, settings: L
     """
     structures = read_structures(rtstruct)
     dose, volume = read_dose(rtdose)
-    plan = parse_rtplan(_read(rtplan, "rtplan"), "RTPLAN") if rtplan else None
+    plan = _plan(rtplan) if rtplan else None
     chosen = _chosen(structures, settings.structures)
     _check_frames(structures, chosen, dose)
     return [_result(roi, structures, dose, volume, plan, settings) for roi in chosen]
@@ -91,22 +94,48 @@ def read_dose(path: Path) -> tuple[RtDose, DoseVolume]:
     """
     dose = parse_rtdose(_read(path, "rtdose"), "RTDOSE")
     dose_gy = dose.dose_gy
-    if dose.grid is None or dose_gy is None:
+    if dose.grid is None or dose_gy is None or len(dose_gy) < 2:  # nothing is interpolated in one plane
         raise DataError(_refusal(path, dose.findings), dose.findings)
     return dose, DoseVolume(dose.grid, dose_gy)
 
 
-def _read(path: Path, kind: str) -> pydicom.Dataset:
+def _read(path: Path, kind: str) -> AnyDataset:
     if not path.is_file():
         raise UsageError(f"{path} does not exist.")
     try:
-        data_set = pydicom.dcmread(path, force=True)
-        found = SOP_KINDS.get(str(data_set.get("SOPClassUID", "")), "no DICOM object that is used here")
+        data_set: AnyDataset = read_plain(path)
+    except NotPlainError:
+        data_set = _read_by_pydicom(path, kind)
+    if text(data_set, "SOPClassUID") != SOP_CLASSES[kind]:
+        raise UsageError(f"{path} is {_kind(data_set)}; need an {kind.upper()}.")
+    return data_set
+
+
+def _read_by_pydicom(path: Path, kind: str) -> Dataset:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return pydicom.dcmread(path, force=True)
     except (InvalidDicomError, EOFError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as DICOM ({type(error).__name__}); need an {kind.upper()}.") from None
-    if found != kind:
-        raise UsageError(f"{path} is {found}; need an {kind.upper()}.")
-    return data_set
+
+
+def _kind(data_set: AnyDataset) -> str:
+    from rtpipeline.contracts.index import SOP_KINDS
+
+    return SOP_KINDS.get(text(data_set, "SOPClassUID"), "no DICOM object that is used here")
+
+
+def _plan(path: Path) -> RtPlan:
+    from rtpipeline.dicom.rtplan import parse_rtplan
+
+    data_set = _read_by_pydicom(path, "rtplan") if path.is_file() else None
+    if data_set is None:
+        raise UsageError(f"{path} does not exist.")
+    if _kind(data_set) != "rtplan":
+        raise UsageError(f"{path} is {_kind(data_set)}; need an RTPLAN.")
+    return parse_rtplan(data_set, "RTPLAN")
 
 
 def _refusal(path: Path, findings: Sequence[Finding]) -> str:

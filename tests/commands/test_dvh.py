@@ -11,12 +11,20 @@ import pytest
 from PIL import Image
 
 from rtpipeline.cli import main
+from rtpipeline.commands.dvh import DOSE_INTERPOLATION, END_CAP
+from rtpipeline.config import DvhConfig
 from rtpipeline.demo.headers import save
 from rtpipeline.demo.prism_stack import PrismStack
 from rtpipeline.demo.small import SmallPatient, small_patient
 
 DOSE_TOLERANCE = 5e-3
 """relative; D of a prism stack in a linear dose"""
+
+
+LITERAL = ("--end-cap", "prism", "--dose-interpolation", "linear")
+
+SHAPE_RTOL = 0.05
+"""Solids of small structures on 3 mm slices; the two ways to close them differ by no more here."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def rows(capsys, *arguments: object) -> list[dict]:
 
 
 def test_rows_agree_with_the_closed_form(patient, files, capsys):
-    found = rows(capsys, files["rs"], files["rd"])
+    found = rows(capsys, files["rs"], files["rd"], *LITERAL)
     assert [r["structure_name"] for r in found] == [roi.name for roi in sorted(patient.rois, key=lambda r: r.number)]
     for row in found:
         stack = PrismStack.from_contours(patient.roi(row["structure_name"]).contours)
@@ -82,8 +90,21 @@ def test_several_structures_follow_one_option_or_several(patient, files, capsys)
 
 
 def test_the_solid_and_the_interpolation_stand_in_each_row(files, capsys):
-    found = rows(capsys, files["rs"], files["rd"], "--end-cap", "prism", "--dose-interpolation", "linear")
-    assert {(r["end_cap"], r["dose_interpolation"]) for r in found if r["volume_cc"]} == {("prism", "linear")}
+    def said(found):
+        return {(r["end_cap"], r["dose_interpolation"]) for r in found if r["volume_cc"]}
+
+    literal = rows(capsys, files["rs"], files["rd"], *LITERAL)
+    usual = rows(capsys, files["rs"], files["rd"])
+    assert (said(literal), said(usual)) == ({("prism", "linear")}, {("shape", "cubic")})
+    for a, b in zip(literal, usual, strict=True):
+        assert b["volume_cc"] == pytest.approx(a["volume_cc"], rel=SHAPE_RTOL)
+        assert b["dmean_gy"] == pytest.approx(a["dmean_gy"], rel=SHAPE_RTOL)
+        assert b["dose_overshoot"] is False
+
+
+def test_the_defaults_are_those_of_the_configuration():
+    settings = DvhConfig()
+    assert (settings.end_cap, settings.dose_interpolation) == (END_CAP, DOSE_INTERPOLATION)
 
 
 def test_a_picture_is_drawn_beside_the_rows(files, tmp_path, capsys):
@@ -148,6 +169,16 @@ def test_a_relative_dose_is_refused_with_the_remedy(files, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "RELATIVE" in said
     assert "GY" in said
+
+
+def test_a_dose_of_one_plane_is_refused(files, tmp_path, capsys):
+    patient = small_patient()
+    n = patient.rtdose.Rows * patient.rtdose.Columns
+    patient.rtdose.NumberOfFrames, patient.rtdose.GridFrameOffsetVector = 1, [0.0]
+    patient.rtdose.PixelData = patient.rtdose.PixelData[: 4 * n]
+    save(patient.rtdose, tmp_path / "rd.dcm")
+    assert main(["dvh", str(files["rs"]), str(tmp_path / "rd.dcm")]) == 3
+    assert "at least two planes" in capsys.readouterr().err
 
 
 def test_another_frame_of_reference_is_refused(files, tmp_path, capsys):
