@@ -16,6 +16,7 @@ from rtpipeline.dvh.isodose import isodose_volume_cc
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.polygon import contour_quality
 from rtpipeline.geometry.rasterize import solid_coverage, solid_mask
+from rtpipeline.geometry.shape import shape_solid
 from rtpipeline.geometry.solid import PrismSolid
 
 
@@ -41,5 +42,17 @@ def warm() -> None:
     isodose_volume_cc(DoseVolume(grid, bump), 0.5)
     contour_quality(square)
     solid.contains(np.zeros((1, 3)))
+    shape_solid(_of_all_kinds())
     solid_mask(solid, grid)
     solid_coverage(solid, grid)
+
+
+def _of_all_kinds() -> PrismSolid:
+    """A horseshoe that tapers off, closes and parts in two: every way in which contours are interpolated."""
+    square = np.array([[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 9.0]])
+    horseshoe = np.array([[0, 0], [9, 0], [9, 9], [6, 9], [6, 3], [3, 3], [3, 9], [0, 9.0]])
+    outlines = [(0.0, 0.6 * horseshoe), (1.0, 0.9 * horseshoe), (2.0, horseshoe), (3.0, square)]
+    outlines += [(4.0, 0.3 * square), (4.0, 0.3 * square + 6.0), (5.0, 0.3 * square)]
+    return PrismSolid.from_contours(
+        [np.c_[outline, np.full(len(outline), z)] for z, outline in outlines], single_plane_thickness_mm=None
+    )
