@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 
 from rtpipeline.config import parse_config
+from rtpipeline.contracts.findings import catalogue
+from rtpipeline.dose.frames import AGREE_DEG, AGREE_MM
+from rtpipeline.dose.summation import TERMS
 from rtpipeline.dvh.biology import eqd2_gy
 from rtpipeline.dvh.constraints import load_constraints
 from rtpipeline.dvh.fractionation import REASONS
@@ -74,3 +78,12 @@ def test_the_example_of_constraints_loads(tmp_path):
     assert found["PTV_high", "d98_gy"] == ">= 95 % of Rx"
     assert found["SpinalCord", "eqd2_d2_gy"] == "<= 50 Gy"
     assert len(found) == 8
+
+
+def test_the_page_about_doses_names_every_term_every_basis_and_codes_that_exist():
+    page = (DOCS / "doses.md").read_text(encoding="utf-8")
+    bases = {term.basis for term in TERMS.values()} | {"phase_sum", "delivered_fractions", "concurrent_plans"}
+    for word in [*TERMS, *(bases - {""})]:
+        assert re.search(rf"\b{word}\b", page), word
+    assert set(re.findall(r"`((?:DOSE|REG|COURSE)_[A-Z_]+)`", page)) <= catalogue().keys()
+    assert f"{AGREE_MM:g} mm or {AGREE_DEG:g} degrees" in page
