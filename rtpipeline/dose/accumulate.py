@@ -81,13 +81,21 @@ def accumulate(parts: Sequence[DoseGrid], weights: Sequence[float] | None = None
     factors = [1.0] * len(parts) if weights is None else [float(w) for w in weights]
     if len(factors) != len(parts):
         raise ValueError(f"{len(factors)} weights for {len(parts)} doses")
-    grid = parts[0].grid if all(p.grid.matches(parts[0].grid) for p in parts) else union_grid([p.grid for p in parts])
+    grid = parts[0].grid
+    if not all(part.grid.matches(grid) for part in parts):
+        grid = union_grid([part.grid for part in sorted(parts, key=_rank)])
     total, known = np.zeros(grid.shape_zyx), np.ones(grid.shape_zyx, bool)
     for part, factor in zip(parts, factors, strict=True):
         dose, seen = sample(part, grid)
         total += factor * dose
         known &= seen
     return DoseGrid(grid, total, None if known.all() else known)
+
+
+def _rank(part: DoseGrid) -> tuple[float, ...]:
+    """Which of several equally fine grids gives the lattice: neither the order nor how the patient lay decides."""
+    place = np.r_[part.grid.origin_xyz_mm, part.grid.row_direction, part.grid.column_direction]
+    return -round(part.max_gy or 0.0, 6), *place.tolist()
 
 
 def sample(dose: DoseGrid, grid: Grid) -> tuple[Float, Bool]:

@@ -33,9 +33,8 @@ Float = NDArray[np.float64]
 def union_grid(grids: Sequence[Grid]) -> Grid:
     """The lattice of the finest grid, carried on with its end spacings until it holds every grid's voxel centres.
 
-    Of several grids with the finest voxels the one with the most voxels is taken, then by its place: the result does
-    not depend on the order. Its own nodes stay nodes; along an axis where another grid is finer, each of its steps is
-    divided.
+    Of several grids with the finest voxels the one with the most voxels is taken, of those the first. Its own nodes
+    stay nodes; along an axis where another grid is finer, each of its steps is divided.
     """
     base = min(grids, key=_fineness)
     fine = _divided(base, grids)
@@ -46,10 +45,9 @@ def union_grid(grids: Sequence[Grid]) -> Grid:
     return _carried_on(lattice, low, high)
 
 
-def _fineness(grid: Grid) -> tuple[float, int, tuple[float, ...]]:
+def _fineness(grid: Grid) -> tuple[float, int]:
     voxel_mm3 = (grid.plane_spacing_mm or np.inf) * grid.row_spacing_mm * grid.column_spacing_mm
-    place = np.r_[grid.origin_xyz_mm, grid.row_direction, grid.column_direction, grid.plane_offsets_mm]
-    return round(float(voxel_mm3), 6), -int(np.prod(grid.shape_zyx)), tuple(place.tolist())
+    return round(float(voxel_mm3), 6), -int(np.prod(grid.shape_zyx))
 
 
 def _divided(base: Grid, grids: Sequence[Grid]) -> Grid:

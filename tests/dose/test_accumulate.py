@@ -16,6 +16,7 @@ from rtpipeline.dose import union
 from rtpipeline.dose.accumulate import DoseGrid, accumulate, sample
 from rtpipeline.dose.union import union_grid
 from rtpipeline.geometry.grid import Grid
+from rtpipeline.geometry.rigid import moved
 
 ROUNDING_GY = 1e-9
 """Trilinear interpolation reproduces a linear dose up to float64 rounding of positions of some hundred mm."""
@@ -138,6 +139,21 @@ def test_order_of_the_parts_changes_nothing_but_rounding():
         assert total.grid == totals[0].grid
         assert np.array_equal(total.known, totals[0].known)
         assert np.allclose(total.dose_gy, totals[0].dose_gy, atol=ROUNDING_GY, rtol=0)
+
+
+@pytest.mark.parametrize("turn_deg", [(90.0, 0.0, 0.0), (0.0, 180.0, 0.0), (0.0, 0.0, -90.0), (25.0, -40.0, 170.0)])
+def test_turning_the_patient_turns_the_sum_and_changes_no_value(turn_deg):
+    """Two grids of one spacing that do not match: which of them gives the lattice must not depend on where they lie."""
+    middles = (np.array([2.0, -1.0, 3.0]), np.array([-3.0, 4.0, -2.0]))
+    parts = [bump_on(around(m, (2.5, 2.5, 2.5), 30.0), m, 6.0) for m in middles]
+    parts[1] = DoseGrid(parts[1].grid, 0.4 * parts[1].dose_gy)
+    total = accumulate(parts)
+    turn = np.eye(4)
+    turn[:3, :3], turn[:3, 3] = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix(), (12.0, 300.0, -45.0)
+    turned = accumulate([part.carried(turn) for part in reversed(parts)])
+    assert turned.grid.matches(moved(total.grid, turn), tolerance_mm=1e-6)
+    assert np.array_equal(turned.known, total.known)
+    assert np.abs(turned.dose_gy - total.dose_gy).max() <= 1e-6 * PEAK_GY
 
 
 def test_what_one_part_does_not_know_the_sum_does_not_know():
