@@ -31,6 +31,18 @@ AREA, SLOPE, BEND, REACH = 0, 1, 2, 3
 derivative outward, and how far the cap reaches (mm)."""
 
 
+FRUSTUM_BELOW, BALL_ABOVE = 0.35, 0.5
+"""Two planes are those of a frustum when the smaller is less wide than this share of the larger, of a ball from there
+on (a ball cut at random by two planes is rarely below, a cone as wide as it is high mostly)."""
+
+LARGEST_BALL = 0.8
+"""A ball is larger in the middle between its two planes by at most this share of their area: farther apart they are
+rather those of something long."""
+
+NO_END_BEYOND = 1.5
+"""An end that the area points to more than this many times farther off than a cap may reach is no sign of an end."""
+
+
 class Guide(NamedTuple):
     """Area along the normal.
 
@@ -44,17 +56,25 @@ class Guide(NamedTuple):
 
 
 @njit(cache=True)
-def _one_sided(heights: Array, areas: Array, n: int) -> tuple[float, float]:
+def _one_sided(heights: Array, areas: Array, n: int, is_whole: bool) -> tuple[float, float]:
     """Slope into the solid at the first of n = 1, 2 or 3 planes, and half the second derivative.
 
-    Two planes are those of a frustum: the root of the area goes over evenly.
+    Two planes leave the curvature open. They are those of a frustum; where they are all there is (`is_whole`) and about
+    as large as each other, those of a ball.
     """
     if n == 1:
         return 0.0, 0.0
     h1 = heights[1] - heights[0]
     if n == 2:
         by = (np.sqrt(areas[1]) - np.sqrt(areas[0])) / h1
-        return 2.0 * np.sqrt(areas[0]) * by, by * by
+        slope, bend = 2.0 * np.sqrt(areas[0]) * by, by * by
+        if not is_whole:
+            return slope, bend
+        likeness = np.sqrt(min(areas[0], areas[1]) / max(areas[0], areas[1]))
+        weight = min(max((likeness - FRUSTUM_BELOW) / (BALL_ABOVE - FRUSTUM_BELOW), 0.0), 1.0)
+        ball = max(-np.pi, -2.0 * LARGEST_BALL * (areas[0] + areas[1]) / (h1 * h1))
+        of_ball = (areas[1] - areas[0]) / h1 - ball * h1
+        return slope + weight * (of_ball - slope), bend + weight * (ball - bend)
     first = (areas[1] - areas[0]) / h1
     curvature = ((areas[2] - areas[1]) / (heights[2] - heights[1]) - first) / (heights[2] - heights[0])
     return first - curvature * h1, curvature
@@ -87,9 +107,9 @@ def cap_reach(area: float, slope: float, curvature: float, half_gap: float, limi
         root = 2.0 * area / (-slope + np.sqrt(disc))
     if root <= limit:
         return root
-    if root >= 2.0 * limit:
+    if root >= NO_END_BEYOND * limit:
         return half_gap
-    return half_gap + (limit - half_gap) * (2.0 - root / limit)
+    return half_gap + (limit - half_gap) * (NO_END_BEYOND - root / limit) / (NO_END_BEYOND - 1.0)
 
 
 @njit(cache=True)
@@ -114,7 +134,8 @@ def area_guide(loops: Loops, links: Links, planes: Array, half_gaps: Array, limi
             continue
         inner = UP if above >= 0 else DOWN
         n = _chain(loops, links, planes, i, inner, heights, areas)
-        inward, half_second = _one_sided(heights, areas, n)
+        is_whole = n == 2 and links.to[i, 1 - inner] == ENDS and links.to[links.to[i, inner], inner] == ENDS
+        inward, half_second = _one_sided(heights, areas, n, is_whole)
         slope[i] = inward if inner == UP else -inward
         out[i, 1 - inner], curvature[i, 1 - inner] = -inward, half_second
     return Guide(planes, slope, _caps(loops, links, out, curvature, half_gaps, limits))

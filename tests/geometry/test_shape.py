@@ -106,8 +106,17 @@ def test_the_same_contour_on_all_planes_is_the_prism_itself() -> None:
         assert (solid.end_cap, literal.end_cap) == ("shape", "prism")
 
 
-def test_two_planes_make_a_frustum_and_one_stays_a_prism() -> None:
-    assert volume([disc(3.0, 0.0), disc(4.0, 3.0)]) == pytest.approx(np.pi * (4.5**3 - 2.5**3), rel=EXACT)
+def test_two_planes_of_one_size_are_those_of_a_ball_and_of_unlike_sizes_of_a_cone() -> None:
+    for phase in (0.35, 0.5):
+        assert volume(sphere(3.0, 3.0, phase)) == pytest.approx(4.0 / 3.0 * np.pi * 27.0, rel=EXACT)
+    # as wide as 1 and 4 mm at 0 and 3 mm: the tip is at -1 mm, the base half a gap above the second plane
+    assert volume([disc(1.0, 0.0), disc(4.0, 3.0)]) == pytest.approx(np.pi / 3.0 * 5.5**3, rel=EXACT)
+    # too wide to be a ball without a third plane, too narrow to be one that two planes are likely to meet
+    assert volume([disc(9.0, 0.0), disc(9.0, 3.0)]) == pytest.approx(np.pi * 81.0 * 6.0, rel=0.01)
+    assert volume([disc(1.0, 0.0), disc(1.0, 3.0)]) == pytest.approx(np.pi * 6.0, rel=0.12)
+
+
+def test_one_plane_stays_a_prism() -> None:
     assert volume([disc(4.0, 0.0)], thickness=2.5) == pytest.approx(np.pi * 16.0 * 2.5, rel=EXACT)
     without = shaped([disc(4.0, 0.0)])
     assert (without.volume_cc, without.end_cap) == (None, "shape")
