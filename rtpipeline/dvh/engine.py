@@ -52,7 +52,7 @@ class Sampling:
 
     target_cells: int = 64_000
     dose_fraction: float = 0.5
-    max_cells: int = 2_000_000
+    max_cells: int = 500_000
 
     def __post_init__(self) -> None:
         if self.target_cells < 1 or self.max_cells < self.target_cells or not self.dose_fraction > 0.0:

@@ -24,6 +24,9 @@ from rtpipeline.dvh.sampling import note_extremes, nothing_found
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array, Ints, is_inside
 
+LEVEL_MM = 1e-9
+"""A row of voxels that climbs less than this through the solid stays in one of its prisms, but for rounding."""
+
 N_HALVINGS = 30
 """A climb ends when its step is this many times halved: 1e-9 of a cell."""
 
@@ -148,13 +151,25 @@ def _extremes_at_height(
 
 
 @njit(cache=True, error_model="numpy")
-def _is_in_solid(edges: Array, edge_starts: Ints, slabs: Array, bounds: Array, u: float, v: float, w: float) -> bool:
+def _slab_at(slabs: Array, bounds: Array, u: float, v: float, w: float) -> int:
+    """The prism at this height; -1 beside the solid's box and in a gap."""
     if not (
         bounds[0, 0] <= u <= bounds[1, 0] and bounds[0, 1] <= v <= bounds[1, 1] and bounds[0, 2] <= w <= bounds[1, 2]
     ):
-        return False
-    plane = np.searchsorted(slabs[:, 0], w, side="right") - 1
-    return w <= slabs[plane, 1] and is_inside(edges, edge_starts[plane], edge_starts[plane + 1], u, v)
+        return -1
+    plane = int(np.searchsorted(slabs[:, 0], w, side="right")) - 1
+    return plane if w <= slabs[plane, 1] else -1
+
+
+@njit(cache=True, error_model="numpy")
+def _keep_edges(edges: Array, begin: int, end: int, low: float, high: float, kept: Array) -> int:
+    """Copy the edges `begin` .. `end` - 1 that reach between two heights to `kept`; their number."""
+    n = 0
+    for e in range(begin, end):
+        if edges[e, 1] <= high and edges[e, 3] >= low:
+            kept[n] = edges[e]
+            n += 1
+    return n
 
 
 @njit(cache=True, error_model="numpy")
@@ -177,17 +192,33 @@ def node_extremes(
     and last voxel + 1 to look at.
     """
     found = nothing_found()
+    kept = np.empty((edges.shape[0], edges.shape[1]))
+    first, last = window[2, 0], window[2, 1]
+    stays_level = abs(inverse[2, 2]) * max(last - first, 0) < LEVEL_MM
     for k in range(window[0, 0], window[0, 1]):
         for j in range(window[1, 0], window[1, 1]):
-            for i in range(window[2, 0], window[2, 1]):
+            t = offsets[k]
+            u0 = inverse[0, 0] * t + inverse[0, 1] * j + inverse[0, 3]
+            v0 = inverse[1, 0] * t + inverse[1, 1] * j + inverse[1, 3]
+            w0 = inverse[2, 0] * t + inverse[2, 1] * j + inverse[2, 3]
+            n_kept, kept_plane = 0, -1
+            for i in range(first, last):
                 value = dose[k, j, i]
                 if least <= value <= greatest or (known.shape[0] > 0 and not known[k, j, i]):
                     continue
-                t = offsets[k]
-                u = inverse[0, 0] * t + inverse[0, 1] * j + inverse[0, 2] * i + inverse[0, 3]
-                v = inverse[1, 0] * t + inverse[1, 1] * j + inverse[1, 2] * i + inverse[1, 3]
-                w = inverse[2, 0] * t + inverse[2, 1] * j + inverse[2, 2] * i + inverse[2, 3]
-                if _is_in_solid(edges, edge_starts, slabs, bounds, u, v, w):
+                u, v, w = u0 + inverse[0, 2] * i, v0 + inverse[1, 2] * i, w0 + inverse[2, 2] * i
+                plane = _slab_at(slabs, bounds, u, v, w)
+                if plane < 0:
+                    continue
+                if not stays_level:
+                    is_in = is_inside(edges, edge_starts[plane], edge_starts[plane + 1], u, v)
+                else:
+                    if plane != kept_plane:  # a row of voxels meets few edges; they are looked for once
+                        ends = v0 + inverse[1, 2] * first, v0 + inverse[1, 2] * (last - 1)
+                        begin, end = edge_starts[plane], edge_starts[plane + 1]
+                        n_kept, kept_plane = _keep_edges(edges, begin, end, min(ends), max(ends), kept), plane
+                    is_in = is_inside(kept, 0, n_kept, u, v)
+                if is_in:
                     note_extremes(found, value, u, v, w)
                     least, greatest = min(least, value), max(greatest, value)
     return found
@@ -229,11 +260,10 @@ def climb(
                 has_dose, value, hu, hv, hw = _known_dose(
                     matrix, field, known, box, trial[0], trial[1], trial[2], weights
                 )
-                if (
-                    has_dose
-                    and sign * value > sign * best
-                    and _is_in_solid(edges, edge_starts, slabs, bounds, trial[0], trial[1], trial[2])
-                ):
+                if not has_dose or sign * value <= sign * best:
+                    continue
+                plane = _slab_at(slabs, bounds, trial[0], trial[1], trial[2])
+                if plane >= 0 and is_inside(edges, edge_starts[plane], edge_starts[plane + 1], trial[0], trial[1]):
                     best, gu, gv, gw, is_higher = value, hu, hv, hw, True
                     place[:] = trial
         step *= 0.5

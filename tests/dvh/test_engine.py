@@ -358,7 +358,10 @@ def test_finer_cells_give_the_same_numbers_in_a_curved_dose(interpolation: Inter
     solid = PrismSolid.from_contours(contours_of(RING_LAYERS), single_plane_thickness_mm=None)
     usual = compute_dvh(solid, dose, interpolation=interpolation)
     fine = compute_dvh(
-        solid, dose, sampling=Sampling(target_cells=1_000_000, dose_fraction=0.2), interpolation=interpolation
+        solid,
+        dose,
+        sampling=Sampling(target_cells=1_000_000, dose_fraction=0.2, max_cells=2_000_000),
+        interpolation=interpolation,
     )
     assert fine.n_samples > 10 * usual.n_samples
     assert doses(usual) == pytest.approx(doses(fine), rel=DOSE_RTOL)
