@@ -10,6 +10,7 @@ TAGS = {
     "SOPClassUID": 0x00080016,
     "SOPInstanceUID": 0x00080018,
     "ReferencedSOPInstanceUID": 0x00081155,
+    "SeriesInstanceUID": 0x0020000E,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "FrameOfReferenceUID": 0x00200052,

@@ -22,7 +22,7 @@ from rtpipeline.dvh.interpolation import (
 from rtpipeline.dvh.planes import interpolate_level, value_in_level
 from rtpipeline.dvh.sampling import note_extremes, nothing_found
 from rtpipeline.dvh.spline import Bools
-from rtpipeline.geometry.even_odd import Array, Ints, is_inside
+from rtpipeline.geometry.even_odd import Array, Ints, is_inside, last_not_above
 
 LEVEL_MM = 1e-9
 """A row of voxels that climbs less than this through the solid stays in one of its prisms, but for rounding."""
@@ -58,6 +58,7 @@ def _known_dose(
 def _wall_points(points: Array, contour_starts: Ints, first: int, last: int, pitch: float) -> Array:
     """(m, 2) vertices of contours `first` .. `last` - 1, and points between them at most `pitch` apart."""
     begin, end = contour_starts[first], contour_starts[last]
+    n_points = 0
     n_parts = np.empty(end - begin, np.int64)
     following = np.empty(end - begin, np.int64)
     for contour in range(first, last):
@@ -66,7 +67,8 @@ def _wall_points(points: Array, contour_starts: Ints, first: int, last: int, pit
             following[p - begin] = q
             length = np.hypot(points[q, 0] - points[p, 0], points[q, 1] - points[p, 1])
             n_parts[p - begin] = max(1, int(np.ceil(length / pitch)))
-    found = np.empty((n_parts.sum(), 2))
+            n_points += n_parts[p - begin]
+    found = np.empty((n_points, 2))
     n = 0
     for p in range(begin, end):
         q, parts = following[p - begin], n_parts[p - begin]
@@ -157,7 +159,7 @@ def _slab_at(slabs: Array, bounds: Array, u: float, v: float, w: float) -> int:
         bounds[0, 0] <= u <= bounds[1, 0] and bounds[0, 1] <= v <= bounds[1, 1] and bounds[0, 2] <= w <= bounds[1, 2]
     ):
         return -1
-    plane = int(np.searchsorted(slabs[:, 0], w, side="right")) - 1
+    plane = last_not_above(slabs[:, 0], w)
     return plane if w <= slabs[plane, 1] else -1
 
 

@@ -28,6 +28,22 @@ ZERO_WIDTH_MM = 1e-9
 
 
 @njit(cache=True)
+def last_not_above(ascending: Array, value: float) -> int:
+    """Index of the last of the ascending numbers that is not above `value`; -1 where the first one is.
+
+    What `np.searchsorted` finds, which in compiled code brings numba's whole array library with it at each start.
+    """
+    low, high = 0, ascending.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+@njit(cache=True)
 def _x_at(edges: Array, e: int, y: float) -> float:
     # the end points are returned exactly, so edges that share a vertex agree there to the last bit
     if y <= edges[e, 1]:

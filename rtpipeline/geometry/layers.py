@@ -104,7 +104,10 @@ def plan_layers(
     counts = np.zeros(half_gaps.shape, np.int64)
     if loops.area_mm2.shape[0] == 0:
         return reach, counts
-    radius = np.sqrt(loops.area_mm2.max() / np.pi)
+    largest_mm2 = 0.0
+    for i in range(loops.area_mm2.shape[0]):
+        largest_mm2 = max(largest_mm2, loops.area_mm2[i])
+    radius = np.sqrt(largest_mm2 / np.pi)
     for plane in range(half_gaps.shape[0]):
         first, last = loops.first[plane], loops.first[plane + 1]
         for side in (DOWN, UP):

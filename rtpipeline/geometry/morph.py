@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from rtpipeline.geometry.even_odd import Array
+from rtpipeline.geometry.even_odd import Array, last_not_above
 from rtpipeline.geometry.loop_links import DOWN, UP, Links
 from rtpipeline.geometry.loops import Loops
 
@@ -62,7 +62,7 @@ def _at_length(points: Array, begin: int, lengths: Array, s: float) -> tuple[flo
     """The point at a length along the outline, which goes around again after the whole."""
     n = lengths.shape[0] - 1
     s = s % lengths[n]
-    i = min(int(np.searchsorted(lengths, s, side="right")) - 1, n - 1)
+    i = min(last_not_above(lengths, s), n - 1)
     part = lengths[i + 1] - lengths[i]
     t = (s - lengths[i]) / part if part > 0.0 else 0.0
     q = begin + (i + 1 if i + 1 < n else 0)

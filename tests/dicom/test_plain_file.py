@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from rtpipeline.demo.headers import save
 from rtpipeline.demo.small import small_patient
+from rtpipeline.dicom import tags
 from rtpipeline.dicom.plain_file import NotPlainError, read_plain
 from rtpipeline.dicom.rtdose import RtDose, parse_rtdose
 from rtpipeline.dicom.rtstruct import StructureSet, parse_rtstruct
@@ -67,6 +68,16 @@ def test_tags_are_those_of_the_dictionary():
     assert tag_of("PatientID") == 0x00100020
     with pytest.raises(KeyError, match="no keyword"):
         tag_of("PatientShoeSize")
+
+
+def test_no_keyword_has_to_be_looked_up(patient, tmp_path, monkeypatch):
+    def refuse(keyword: str) -> int:
+        raise AssertionError(f"{keyword} belongs into TAGS: its look-up imports pydicom")
+
+    monkeypatch.setattr(tags, "_from_dictionary", refuse)
+    for ds, parse in ((patient.rtstruct, parse_rtstruct), (patient.rtdose, parse_rtdose)):
+        save(ds, tmp_path / "object.dcm")
+        assert parse(read_plain(tmp_path / "object.dcm")).findings == []
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
