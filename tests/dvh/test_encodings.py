@@ -36,7 +36,7 @@ SIXTEEN_BIT_OF_DMAX = 2e-5
 TURNED_RTOL = 5e-4
 """Cells lie along other axes in a turned patient; measured 2e-4. Promised for any D: 0.3 %."""
 
-SOLIDS = [("prism", "linear"), ("prism", "cubic")]
+SOLIDS = [("prism", "linear"), ("prism", "cubic"), ("shape", "cubic")]
 METRICS = ("dmin_gy", "dmax_gy", "dmean_gy", "d99_gy", "d95_gy", "d50_gy", "d5_gy", "d1_gy", "d0_03cc_gy", "v20gy_cc")
 RADIUS_MM = 11.0
 CENTRE_MM = np.array([31.0, -52.0, 140.0])
@@ -280,8 +280,8 @@ def _histogram(rings: list[np.ndarray], dose: DoseVolume, solid: tuple[str, str]
     return compute_dvh(body, dose, interpolation=solid[1])
 
 
-PARTS_ATOL_PCT = 0.02
-"""Of the whole: the cells of a part are smaller and lie elsewhere. Promised for V: 0.1 %."""
+PARTS_ATOL_PCT = 0.06
+"""Of the whole: the cells of a part are smaller and lie elsewhere; measured 0.022. Promised for each V: 0.1 %."""
 
 
 @settings(max_examples=10, deadline=None)
