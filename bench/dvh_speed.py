@@ -14,7 +14,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,30 +111,26 @@ def write_dose(path: Path, dose_gy: np.ndarray) -> None:
     ds.save_as(path, enforce_file_format=True)
 
 
-def measure(rtstruct: Path, rtdose: Path, end_cap: str, interpolation: str) -> dict[str, float]:
-    """CPU seconds of each step in this process, which has just begun."""
-    from rtpipeline.execution.environment import limit_threads
-
-    limit_threads(1)
-    seconds = {}
-
-    def took(step: str, since: float) -> float:
-        now = time.process_time()
-        seconds[step] = now - since
-        return now
-
-    from rtpipeline.dvh import kernel_cache, loose
-
-    kernel_cache.load_without_compiler()
-    at = took("start", 0.0)
-    structures, volume = loose.read_structures(rtstruct), loose.read_dose(rtdose)[1]
-    at = took("read", at)
-    solids = [loose.solid_of(structures, roi, end_cap) for roi in structures.rois]
-    at = took("solids", at)
-    for solid in solids:
-        loose.compute_dvh(solid, volume, interpolation=interpolation)
-    took("histograms", at)
-    return seconds
+STEPS = """
+import json, sys, time
+from pathlib import Path
+from rtpipeline.execution.environment import limit_threads
+limit_threads(1)
+from rtpipeline.dvh import kernel_cache
+kernel_cache.load_without_compiler()
+from rtpipeline.dvh import loose
+marks = [time.process_time()]
+structures, volume = loose.read_structures(Path(sys.argv[1])), loose.read_dose(Path(sys.argv[2]))[1]
+marks.append(time.process_time())
+solids = [loose.solid_of(structures, roi, sys.argv[3]) for roi in structures.rois]
+marks.append(time.process_time())
+for solid in solids:
+    loose.compute_dvh(solid, volume, interpolation=sys.argv[4])
+marks.append(time.process_time())
+seconds = [after - before for before, after in zip([0.0, *marks], marks)]
+json.dump(dict(zip(("start", "read", "solids", "histograms"), seconds)), sys.stdout)
+"""
+"""What the command does, with the CPU seconds of each step; kernels are loaded by the step that first needs them."""
 
 
 def in_fresh_process(arguments: Sequence[object]) -> tuple[float, str]:
@@ -168,7 +163,7 @@ def main() -> None:
         for end_cap, interpolation in SOLIDS:
             options = ["--end-cap", end_cap, "--dose-interpolation", interpolation, "--json"]
             whole, _ = best(["-m", "rtpipeline", "dvh", rtstruct, rtdose, *options])
-            _, text = best([__file__, rtstruct, rtdose, end_cap, interpolation])
+            _, text = best(["-c", STEPS, rtstruct, rtdose, end_cap, interpolation])
             s = json.loads(text)
             print(
                 f"{end_cap + ' ' + interpolation:16}{whole:9.2f}  {'':8} {s['start']:7.2f}{s['read']:7.2f}"
@@ -177,7 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        json.dump(measure(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]), sys.stdout)
-    else:
-        main()
+    main()

@@ -10,6 +10,7 @@ from typing import get_args
 
 import numpy as np
 
+from rtpipeline.dicom.decimal_text import plain_decimals
 from rtpipeline.dvh.dose_volume import DoseVolume, Interpolation
 from rtpipeline.dvh.engine import compute_dvh
 from rtpipeline.dvh.isodose import isodose_volume_cc
@@ -21,7 +22,9 @@ from rtpipeline.geometry.solid import PrismSolid
 
 
 def warm() -> None:
-    """Compile the kernels of `geometry` and `dvh`; numba keeps them in its cache (NUMBA_CACHE_DIR) where it can write.
+    """Compile the kernels of `geometry`, of `dvh`, and of the reading of contours.
+
+    numba keeps them in its cache (NUMBA_CACHE_DIR) where it can write.
 
     No thread is started, so the process may be forked afterwards.
     """
@@ -41,6 +44,7 @@ def warm() -> None:
     bump[2, 3, 3] = 1.0
     isodose_volume_cc(DoseVolume(grid, bump), 0.5)
     contour_quality(square)
+    plain_decimals(b"1")
     solid.contains(np.zeros((1, 3)))
     shape_solid(_of_all_kinds())
     solid_mask(solid, grid)

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+import rtpipeline.dicom.decimal_text
 import rtpipeline.dvh.curve
 import rtpipeline.dvh.extremes
 import rtpipeline.dvh.interpolation
@@ -34,6 +35,7 @@ from rtpipeline.geometry.shape import shape_solid
 from rtpipeline.geometry.solid import PrismSolid
 
 MODULES = (
+    rtpipeline.dicom.decimal_text,
     rtpipeline.dvh.curve,
     rtpipeline.dvh.extremes,
     rtpipeline.dvh.interpolation,
