@@ -171,7 +171,7 @@ def reason(case: Case, quantity: str, theirs: float, ours: float | None, among: 
         if min(around) <= theirs <= max(around):
             return f"one bin of its curve ({case.bin_gy:.3g} Gy)"
     if case.width_mm < THIN_MM:
-        return f"thin ({case.width_mm:.1f} mm on average): its grid does not follow the contours"
+        return f"thin ({case.width_mm:.1f} mm on average): probably its own grid, which is not known"
     return "unexplained"
 
 
