@@ -16,7 +16,10 @@ import pytest
 from rtpipeline.demo.small import small_patient
 from tests.whole_runs import COMMAND, SECRET, assert_same_contents, contents, rtpipeline, stage_folders, wait_for
 
-SETTINGS = "custom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\n"
+SETTINGS = (
+    "custom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\n"
+    "radiomics: {profile: original, mr_profile: original-mr}\n"
+)
 """Of the runs that are about the runner: these stages take longer than all else, and the demo's run has them."""
 POSITIONS = ("HFS", "FFS", "HFP", "HFDL")
 
