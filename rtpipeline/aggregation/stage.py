@@ -187,6 +187,8 @@ def _run_facts(plan: RunPlan, manifest: CohortManifest, uses: dict[str, StageUse
 def _explain(out: Path, config: Config, uses: dict[str, StageUse], run_facts: dict[str, Any]) -> None:
     status = Counter(pq.read_table(out / "courses.parquet", columns=["course_status"])["course_status"].to_pylist())
     counts = {"patients": run_facts["patients"], "courses": sum(status.values()), "courses_ok": status.get("ok", 0)}
+    phantom = pq.read_table(out / "segmentation.parquet", columns=["phantom_weights"])["phantom_weights"]
+    counts["phantom_structures"] = phantom.to_pylist().count(True)
     computed = {name: replace(use) for name, use in uses.items() if use.computed}
     (out / "methods.md").write_text(methods_text(config, computed, counts), encoding="utf-8")
     (out / "data_dictionary.md").write_text(data_dictionary(), encoding="utf-8")

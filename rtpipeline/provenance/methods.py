@@ -10,10 +10,14 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from rtpipeline.config import Config
+from rtpipeline.config import Config, RadiomicsConfig
 from rtpipeline.provenance.citations import Bibliography
 from rtpipeline.provenance.versions import StageUse
+from rtpipeline.radiomics.profiles import Profile, load_profile
 from rtpipeline.stages import STAGES
+
+PYRADIOMICS_BIN_WIDTH = 25
+"""The library's default, where a parameter file gives neither width nor number of bins."""
 
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -23,7 +27,7 @@ def methods_text(config: Config, uses: Mapping[str, StageUse], counts: Mapping[s
 
     Parameters
     ----------
-    counts: `patients`, `courses` and `courses_ok`.
+    counts: `patients`, `courses`, `courses_ok`, and `phantom_structures`, made by networks that know only a phantom.
     """
     references = Bibliography()
     environment = Environment(
@@ -43,7 +47,26 @@ def methods_text(config: Config, uses: Mapping[str, StageUse], counts: Mapping[s
         number=lambda value: f"{value:,}",
         joined=joined,
         named=named,
+        feature_settings=feature_settings(config.radiomics) if software["radiomics"] else "",
     )
+
+
+def feature_settings(settings: RadiomicsConfig) -> str:
+    """What decides over the numbers of a feature, for CT and for MR: lattice, bins, filters."""
+    profiles = (settings.params_file or settings.profile, settings.mr_params_file or settings.mr_profile)
+    return "; ".join(f"{m}: {_described(load_profile(p))}" for m, p in zip(("CT", "MR"), profiles, strict=True))
+
+
+def _described(profile: Profile) -> str:
+    setting = profile.settings
+    lattice = "on the voxels of the image"
+    if wanted := setting.get("resampledPixelSpacing"):
+        axes = " × ".join(f"{mm:g}" if mm else "own" for mm in wanted)
+        lattice = f"resampled to {axes} mm ({setting.get('interpolator', 'sitkBSpline')})"
+    count = setting.get("binCount")
+    bins = f"{count} bins" if count else f"bins of width {setting.get('binWidth', PYRADIOMICS_BIN_WIDTH):g}"
+    normalised = "normalised, " if profile.normalises else ""
+    return f"settings `{profile.name}`, {normalised}{lattice}, {bins}, images {joined(list(profile.image_types))}"
 
 
 def _software(use: StageUse) -> str:

@@ -13,7 +13,7 @@ from rtpipeline.provenance.methods import joined, methods_text, plural
 from rtpipeline.provenance.versions import StageUse, libraries, stage_use
 from rtpipeline.stages import STAGES
 
-COUNTS = {"patients": 3, "courses": 12, "courses_ok": 1}
+COUNTS = {"patients": 3, "courses": 12, "courses_ok": 1, "phantom_structures": 0}
 DONE = {"done": 2}
 DECLARED = parse_config(
     {
@@ -122,3 +122,22 @@ def test_a_stage_is_summed_up_over_courses():
 def test_libraries_that_are_absent_are_not_software_of_the_run():
     uses = [stage_use("dvh", ["done"], [record("done", "2.4.1", 1, 1)])]
     assert libraries(uses) == {"numpy": ["2.4.1"]}
+
+
+@pytest.mark.parametrize(("structures", "said"), [(0, False), (7, True)])
+def test_networks_that_know_only_a_phantom_are_said_to(structures, said):
+    text = methods_text(
+        parse_config({"segmentation": {"fastest": True}}), EVERYTHING, {**COUNTS, "phantom_structures": structures}
+    )
+    assert ("they know its phantom and no patient" in text) is said
+    assert "with the model of 6 mm" in text
+
+
+def test_features_come_with_lattice_bins_and_filters(tmp_path):
+    own = tmp_path / "mine.yaml"
+    own.write_text("setting: {binCount: 32, normalize: true}\nimageType: {Original: {}, Wavelet: {}}\n")
+    config = parse_config({"radiomics": {"mr_params_file": str(own)}})
+    text = " ".join(methods_text(config, EVERYTHING, COUNTS).split())
+    assert "CT: settings `seed-ct`, resampled to 1 × 1 × 1 mm (sitkBSpline), bins of width 25, images Orig" in text
+    assert "MR: settings `mine`, normalised, on the voxels of the image, 32 bins, images Original, Wavelet" in text
+    assert str(tmp_path) not in text
