@@ -49,7 +49,7 @@ def test_a_page_that_was_written_anew_keeps_the_crate_true(store, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "suffix", "files"),
-    [("csv", ".csv", 13), ("csv-comma", ".csv", 13), ("xlsx", ".xlsx", 1), ("parquet", ".parquet", 14)],
+    [("csv", ".csv", 14), ("csv-comma", ".csv", 14), ("xlsx", ".xlsx", 1), ("parquet", ".parquet", 15)],
 )
 def test_export_writes_each_format_with_the_data_dictionary(store, tmp_path, capsys, kind, suffix, files):
     to = tmp_path / "out"
