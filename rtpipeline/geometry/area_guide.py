@@ -43,6 +43,11 @@ NO_END_BEYOND = 1.5
 """An end that the area points to more than this many times farther off than a cap may reach is no sign of an end."""
 
 
+SHARP, SHARP_MM = 4.0, 1.0
+"""Half the second derivative of the area at a plane is a bend in it when it is more than the first times the least
+beside it, and the second (mm2 per mm2) on top."""
+
+
 class Guide(NamedTuple):
     """Area along the normal.
 
@@ -113,6 +118,41 @@ def cap_reach(area: float, slope: float, curvature: float, half_gap: float, limi
 
 
 @njit(cache=True)
+def _parabola(loops: Loops, links: Links, planes: Array, i: int) -> tuple[float, float, bool]:
+    """Slope at loop i and half the second derivative of the parabola through it and the loops below and above it;
+    False where there are not both."""
+    if i < 0:
+        return 0.0, 0.0, False
+    below, above = links.to[i, DOWN], links.to[i, UP]
+    if below < 0 or above < 0:
+        return 0.0, 0.0, False
+    h0, h1 = planes[i] - planes[below], planes[above] - planes[i]
+    d0 = (loops.area_mm2[i] - loops.area_mm2[below]) / h0
+    d1 = (loops.area_mm2[above] - loops.area_mm2[i]) / h1
+    return (d0 * h1 + d1 * h0) / (h0 + h1), (d1 - d0) / (h0 + h1), True
+
+
+@njit(cache=True)
+def _slope_between(loops: Loops, links: Links, planes: Array, i: int) -> tuple[float, bool]:
+    """Slope at a loop that goes on to both sides, and whether the area has a bend there that it has not beside it.
+
+    It is that of the parabola about the loop; at such a bend that of the parabola on the side with less of one.
+    """
+    slope, bend, _ = _parabola(loops, links, planes, i)
+    least = np.inf
+    found = slope
+    for side in (DOWN, UP):
+        j = links.to[i, side]
+        beside, other, is_there = _parabola(loops, links, planes, j)
+        if is_there and abs(other) < least:
+            least = abs(other)
+            found = beside + 2.0 * other * (planes[i] - planes[j])
+    if abs(bend) > SHARP * least + SHARP_MM:
+        return found, True
+    return slope, False
+
+
+@njit(cache=True)
 def area_guide(loops: Loops, links: Links, planes: Array, half_gaps: Array, limits: Array) -> Guide:
     """Guide of the loops of a solid.
 
@@ -127,15 +167,15 @@ def area_guide(loops: Loops, links: Links, planes: Array, half_gaps: Array, limi
     for i in range(n_loops):
         below, above = links.to[i, DOWN], links.to[i, UP]
         if below >= 0 and above >= 0:
-            h0, h1 = planes[i] - planes[below], planes[above] - planes[i]
-            d0 = (loops.area_mm2[i] - loops.area_mm2[below]) / h0
-            d1 = (loops.area_mm2[above] - loops.area_mm2[i]) / h1
-            slope[i] = (d0 * h1 + d1 * h0) / (h0 + h1)
+            slope[i] = _slope_between(loops, links, planes, i)[0]
             continue
         inner = UP if above >= 0 else DOWN
         n = _chain(loops, links, planes, i, inner, heights, areas)
         is_whole = n == 2 and links.to[i, 1 - inner] == ENDS and links.to[links.to[i, inner], inner] == ENDS
         inward, half_second = _one_sided(heights, areas, n, is_whole)
+        if n == 3 and _slope_between(loops, links, planes, links.to[i, inner])[1]:
+            # the bend is at the next plane: nothing tells how the area runs between that and this one
+            inward, half_second = (areas[1] - areas[0]) / heights[1], 0.0
         slope[i] = inward if inner == UP else -inward
         out[i, 1 - inner], curvature[i, 1 - inner] = -inward, half_second
     return Guide(planes, slope, _caps(loops, links, out, curvature, half_gaps, limits))

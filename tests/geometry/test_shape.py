@@ -95,6 +95,16 @@ def test_a_cylinder_keeps_half_a_gap_at_full_area_however_it_is_tilted(spacing: 
     assert not solid.contains(np.array(outside)).any()
 
 
+def test_an_end_drawn_much_smaller_leaves_the_cylinder_before_it_alone() -> None:
+    """The parabola about the last whole section would make the cylinder bulge before it narrows."""
+    contours = [disc(6.0, 3.0 * k) for k in range(5)] + [disc(2.0, 15.0)]
+    solid = shaped(contours)
+    whole = solid.plane_offsets_mm < 12.0
+    assert solid.areas_mm2[whole] == pytest.approx(np.full(whole.sum(), np.pi * 36.0), rel=1e-3)
+    # between the last two planes the area falls evenly or nearly, and the rest is closed before half a gap
+    assert solid.volume_cc == pytest.approx((np.pi * 36.0 * 13.5 + 3.0 * np.pi * 20.0) / 1000.0, rel=0.02)
+
+
 def test_the_same_contour_on_all_planes_is_the_prism_itself() -> None:
     ell = np.array([[0, 0], [20, 0], [20, 8], [9, 8], [9, 20], [0, 20.0]])
     for outline in (ell, disc(7.0, 0.0)[:, :2], ell[:4]):
