@@ -23,7 +23,7 @@ from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.prepare.image_files import load_geometry, load_values
 from rtpipeline.prepare.nifti import write_nifti
-from rtpipeline.radiomics import item, stage
+from rtpipeline.radiomics import feature_rows, item, stage
 from rtpipeline.radiomics.extract import extract_features
 from rtpipeline.radiomics.profiles import load_profile
 from rtpipeline.structures.masks import read_structures
@@ -296,9 +296,9 @@ def test_what_is_lost_is_lost_alone_and_another_attempt_computes_just_that(
     assert ran.codes == [code] and "GTV" in ran.findings[0].object
 
     given: list[list[str]] = []
-    original = stage.run_items
+    original = feature_rows.run_items
     monkeypatch.setattr(
-        stage,
+        feature_rows,
         "run_items",
         lambda function, items, **options: given.append(list(items)) or original(function, items, **options),
     )

@@ -24,6 +24,7 @@ from rtpipeline.errors import ExitCode
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.prepare.image_files import load_geometry, load_values
 from rtpipeline.prepare.nifti import write_nifti
+from rtpipeline.radiomics import feature_rows
 from rtpipeline.radiomics.extract import extract_features
 from rtpipeline.radiomics.profiles import load_profile
 from rtpipeline.robustness import item, stage
@@ -319,9 +320,9 @@ def test_a_lost_state_is_lost_alone_and_another_attempt_computes_just_that(
     assert ran.codes == [code] and "GTV" in ran.findings[0].object
 
     given: list[list[str]] = []
-    original = stage.run_items
+    original = feature_rows.run_items
     monkeypatch.setattr(
-        stage,
+        feature_rows,
         "run_items",
         lambda function, items, **options: given.append(list(items)) or original(function, items, **options),
     )
