@@ -2,6 +2,7 @@
 
 Each field says whether it can change a result (`result`): those enter the settings digests of the stages that read their
 section; the others (workers, threads, devices, paths, force) never do. `result="file"` enters by the file's content.
+Longer than other modules because it is one list: a setting is looked up in one place.
 """
 
 from __future__ import annotations
