@@ -175,6 +175,11 @@ class RadiomicsConfig(Section):
         None, "sources of structures to use; null for all"
     )
 
+    @property
+    def parameters_of(self) -> dict[str, str | Path]:
+        """By modality the parameter file of the user, else the name of the profile."""
+        return {"CT": self.params_file or self.profile, "MR": self.mr_params_file or self.mr_profile}
+
     @model_validator(mode="after")
     def _profiles_exist(self) -> RadiomicsConfig:
         names = sorted(p.stem for p in (Path(__file__).parent / "radiomics" / "parameters").glob("*.yaml"))
