@@ -2,6 +2,7 @@
 
 Each field says whether it can change a result (`result`): those enter the settings digests of the stages that read their
 section; the others (workers, threads, devices, paths, force) never do. `result="file"` enters by the file's content.
+Longer than other modules because it is one list: a setting is looked up in one place.
 """
 
 from __future__ import annotations
@@ -193,6 +194,11 @@ class RadiomicsConfig(Section):
     sources: list[Literal["manual", "totalsegmentator", "custom", "derived", "cropped"]] | None = _result(
         None, "sources of structures to use; null for all"
     )
+
+    @property
+    def parameters_of(self) -> dict[str, str | Path]:
+        """By modality the parameter file of the user, else the name of the profile."""
+        return {"CT": self.params_file or self.profile, "MR": self.mr_params_file or self.mr_profile}
 
     @model_validator(mode="after")
     def _profiles_exist(self) -> RadiomicsConfig:

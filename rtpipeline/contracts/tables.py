@@ -1,6 +1,7 @@
 """Every table of the results and every column in it, declared once. The data dictionary is generated from here.
 
 snake_case, the unit last (`_gy`, `_cc`, `_pct`, `_mm`, `_s`, `_days`). Missing is null with a status, never 0 or -1.
+Longer than other modules because it is one list: a column is looked up in one place.
 """
 
 from __future__ import annotations

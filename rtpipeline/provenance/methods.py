@@ -53,8 +53,7 @@ def methods_text(config: Config, uses: Mapping[str, StageUse], counts: Mapping[s
 
 def feature_settings(settings: RadiomicsConfig) -> str:
     """What decides over the numbers of a feature, for CT and for MR: lattice, bins, filters."""
-    profiles = (settings.params_file or settings.profile, settings.mr_params_file or settings.mr_profile)
-    return "; ".join(f"{m}: {_described(load_profile(p))}" for m, p in zip(("CT", "MR"), profiles, strict=True))
+    return "; ".join(f"{m}: {_described(load_profile(given))}" for m, given in settings.parameters_of.items())
 
 
 def _described(profile: Profile) -> str:

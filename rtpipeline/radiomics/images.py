@@ -44,10 +44,7 @@ class Images:
 
     def __init__(self, context: StageContext, config: RadiomicsConfig, scratch: Path) -> None:
         self._context, self._scratch = context, scratch
-        self._profiles = {
-            "CT": load_profile(config.params_file or config.profile),
-            "MR": load_profile(config.mr_params_file or config.mr_profile),
-        }
+        self._profiles = {modality: load_profile(given) for modality, given in config.parameters_of.items()}
         self._known: dict[str, FeatureImage] = {}
 
     def __getitem__(self, image_id: str) -> FeatureImage:

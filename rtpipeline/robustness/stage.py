@@ -6,23 +6,25 @@ Every state of a structure is a work item of its own: what one of them loses cos
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
-
-from rtpipeline import __version__
 from rtpipeline.contracts.findings import Finding, finding
-from rtpipeline.contracts.tables import ROBUSTNESS, STRUCTURE_KEYS
+from rtpipeline.contracts.tables import ROBUSTNESS
 from rtpipeline.execution.context import StageContext, StageOutcome
-from rtpipeline.execution.environment import available_cpus
-from rtpipeline.execution.work_items import ItemResult, run_items
+from rtpipeline.execution.work_items import ItemResult
+from rtpipeline.radiomics.feature_rows import (
+    Row,
+    compute_items,
+    earlier_rows,
+    feature_names,
+    kept,
+    outcome_of,
+    row_of,
+    settings_of,
+    usable_mask,
+    write_rows,
+)
 from rtpipeline.radiomics.frame import Frame
 from rtpipeline.radiomics.images import FeatureImage, Images, is_prepared
-from rtpipeline.radiomics.selection import unusable
-from rtpipeline.radiomics.stage import DISTRIBUTION, ENGINE, LOST
 from rtpipeline.robustness.item import Item, StateFeatures, compute
 from rtpipeline.robustness.rows import is_selected, state_columns
 from rtpipeline.robustness.states import State, seed_of, states_of
@@ -32,8 +34,6 @@ ROBUSTNESS_FILE = "robustness.parquet"
 EDGE = ("scan_edge", "outside_image")
 SILENT = ("ok", "no_mask", "not_calibrated", "not_computed")
 """Statuses without a finding here: another finding says it, of the structure or of its image."""
-
-Row = dict[str, Any]
 
 
 def run(context: StageContext) -> StageOutcome:
@@ -55,29 +55,8 @@ def run(context: StageContext) -> StageOutcome:
     stage = _Rows(context, reader, Images(context, context.config.radiomics, scratch))
     found = stage.of(structures)
     shutil.rmtree(scratch)
-    names = {n for row in found for n in row if n not in _DECLARED}
-    order = sorted(names, key=lambda name: (not name.startswith("original_"), name))
-    ROBUSTNESS.write(ROBUSTNESS.frame(found, extra=order)[[*_DECLARED, *order]], context.out / ROBUSTNESS_FILE)
-    counts = Counter(row["status"] for row in found)
-    lost = {status: counts[status] for status in LOST if counts[status]}
-    reason = ", ".join(f"{n} {status}" for status, n in lost.items())
-    return StageOutcome(
-        status="partial" if lost else "done",
-        reason=f"states without features: {reason}" if lost else "",
-        counts={"structures": len(structures), "states": len(found), "with_features": counts["ok"]},
-    )
-
-
-_DECLARED = tuple(column.name for column in ROBUSTNESS.columns)
-
-
-def _earlier(previous: Path | None) -> dict[tuple[str, str, str], Row]:
-    """Rows of an earlier, partial output of the same work that need not be computed again."""
-    path = previous / ROBUSTNESS_FILE if previous is not None else None
-    if path is None or not path.is_file():
-        return {}
-    rows = pq.read_table(path).to_pylist()
-    return {(r["structure_set_id"], r["structure_id"], r["state"]): r for r in rows if r["status"] == "ok"}
+    write_rows(found, feature_names(found, ROBUSTNESS), ROBUSTNESS, context.out / ROBUSTNESS_FILE)
+    return outcome_of(found, "states", {"structures": len(structures), "states": len(found)})
 
 
 class _Rows:
@@ -90,8 +69,7 @@ class _Rows:
         self._states = states_of(self._config.profile, self._config.modes, outline.contour_sd_mm)
         self._correlation_mm = outline.correlation_mm
         self._image_digest = context.course().image_digest
-        self._earlier = _earlier(context.previous)
-        self._version = version(DISTRIBUTION)
+        self._earlier = earlier_rows(context.previous, ROBUSTNESS_FILE, ("structure_set_id", "structure_id", "state"))
 
     def of(self, structures: list[Row]) -> list[Row]:
         """Rows of the structures in the order given, the states of each in the order of the profile."""
@@ -103,16 +81,7 @@ class _Rows:
                 rows[name] = row
                 if item is not None:
                     items[name] = item
-        # the largest first: the last to end then is a short one
-        order = sorted(items, key=lambda n: (-int(items[n].mask_zyx.sum()), n))
-        workers = 1 if self._limits.sequential else max(1, min(self._context.workers, available_cpus() - 1))
-        results = run_items(
-            compute,
-            {name: items[name] for name in order},
-            workers=workers,
-            timeout_s=self._context.config.timeouts.radiomics_roi_s,
-            threads=self._context.threads,
-        )
+        results = compute_items(compute, items, self._context)
         for name, result in results.items():
             rows[name] |= _outcome(result)
         states = list(rows.values())
@@ -125,7 +94,8 @@ class _Rows:
         """Every state of a structure: its row so far, and the work that it still needs."""
         image = self._images[structure["image_id"]]
         frame = _frame(image)
-        own = {c.name: structure[c.name] for c in STRUCTURE_KEYS} | self._common(structure, image)
+        own = row_of(structure, self._context) | settings_of(image)
+        own["perturbation_profile"] = self._config.profile
         mask, refused = self._mask(structure, image, frame)
         prepared: list[tuple[State, Row, Item | None]] = []
         for state in self._states:
@@ -142,8 +112,7 @@ class _Rows:
             row = own | state_columns(state, frame, seeds)
             known = self._earlier.get((structure["structure_set_id"], structure["structure_id"], state.name))
             if known is not None:
-                kept = {name: value for name, value in known.items() if value is not None}
-                prepared.append((state, kept | self._provenance(), None))
+                prepared.append((state, kept(known, self._context), None))
             elif mask is None or frame is None or image.values is None or image.profile is None:
                 prepared.append((state, row | dict(zip(("status", "reason"), refused, strict=True)), None))
             else:
@@ -163,20 +132,6 @@ class _Rows:
                 prepared.append((state, row, item))
         return prepared
 
-    def _common(self, structure: Row, image: FeatureImage) -> Row:
-        row = {"roi_type": structure["roi_type"], "perturbation_profile": self._config.profile} | self._provenance()
-        if image.profile is not None:
-            row |= {
-                "profile": image.profile.name,
-                "engine": ENGINE,
-                "engine_version": self._version,
-                "settings_digest": image.profile.digest,
-            }
-        return row
-
-    def _provenance(self) -> Row:
-        return {"stage_key": self._context.stage_key, "rtpipeline_version": __version__}
-
     def _mask(
         self, structure: Row, image: FeatureImage, frame: Frame | None
     ) -> tuple[StructureMask | None, tuple[str, str]]:
@@ -185,13 +140,10 @@ class _Rows:
             return None, (image.status, image.reason)
         if frame is None:
             return None, ("single_plane", "need two or more planes at equal distances")
-        mask = self._reader.mask(structure["structure_set_id"], structure["structure_id"])
-        if mask is None:
-            return None, ("no_mask", f"structure is {structure['status']} or not on the image")
-        if refused := unusable(mask, image.profile, self._limits):
+        mask, refused = usable_mask(self._reader, structure, image, self._limits)
+        if refused:
             return None, refused
-        if mask.grid != image.geometry.voxel:
-            return None, ("geometry", "mask and image lie on different grids")
+        assert mask is not None
         if _touches(mask) and any(state.moves or state.reshapes for state in self._states):
             return None, ("scan_edge", "it touches the outermost voxels of the image")
         return mask, ("", "")

@@ -14,8 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from rtpipeline.config import Config, parse_config
-from rtpipeline.contracts.findings import Finding
-from rtpipeline.contracts.manifests import StageRecord
 from rtpipeline.contracts.tables import RADIOMICS
 from rtpipeline.demo.small import small_patient
 from rtpipeline.errors import ExitCode
@@ -23,11 +21,11 @@ from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.prepare.image_files import load_geometry, load_values
 from rtpipeline.prepare.nifti import write_nifti
-from rtpipeline.radiomics import item, stage
+from rtpipeline.radiomics import feature_rows, item, stage
 from rtpipeline.radiomics.extract import extract_features
 from rtpipeline.radiomics.profiles import load_profile
 from rtpipeline.structures.masks import read_structures
-from tests.synthetic.pipeline import COHORT, Chain, run_chain
+from tests.synthetic.pipeline import COHORT, Chain, StageRun, run_chain
 
 SAME = 1e-9
 """relative; the stage maps the image from a file and a crop changes the last bits"""
@@ -48,14 +46,8 @@ def unbroken(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (ran.out / "radiomics.parquet").read_bytes()
 
 
-class Ran:
+class Ran(StageRun):
     """What a run of the stage left."""
-
-    def __init__(self, code: ExitCode, out: Path) -> None:
-        record = StageRecord.load(out)
-        assert record is not None and not record.traceback, record
-        self.code, self.out, self.record = code, out, record
-        self.findings = [Finding.from_row(row) for row in record.findings]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -68,10 +60,6 @@ class Ran:
     @property
     def statuses(self) -> dict[str, str]:
         return {name: row["status"] for name, row in self.rows.items()}
-
-    @property
-    def codes(self) -> list[str]:
-        return [f.code for f in self.findings]
 
 
 def config(timeouts: dict[str, float] | None = None, **settings: Any) -> Config:
@@ -296,9 +284,9 @@ def test_what_is_lost_is_lost_alone_and_another_attempt_computes_just_that(
     assert ran.codes == [code] and "GTV" in ran.findings[0].object
 
     given: list[list[str]] = []
-    original = stage.run_items
+    original = feature_rows.run_items
     monkeypatch.setattr(
-        stage,
+        feature_rows,
         "run_items",
         lambda function, items, **options: given.append(list(items)) or original(function, items, **options),
     )

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from rtpipeline.config import Config, parse_config
-from rtpipeline.contracts.findings import Finding
-from rtpipeline.contracts.manifests import StageRecord
 from rtpipeline.contracts.tables import ROBUSTNESS
 from rtpipeline.demo.small import CENTRE_MM, small_patient
 from rtpipeline.demo.solids import Box, Cylinder, sphere
@@ -24,13 +22,14 @@ from rtpipeline.errors import ExitCode
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.prepare.image_files import load_geometry, load_values
 from rtpipeline.prepare.nifti import write_nifti
+from rtpipeline.radiomics import feature_rows
 from rtpipeline.radiomics.extract import extract_features
 from rtpipeline.radiomics.profiles import load_profile
 from rtpipeline.robustness import item, stage
 from rtpipeline.robustness.rows import is_selected
 from rtpipeline.robustness.states import seed_of, states_of
 from rtpipeline.structures.masks import read_structures
-from tests.synthetic.pipeline import COHORT, Chain, run_chain
+from tests.synthetic.pipeline import COHORT, Chain, StageRun, run_chain
 
 SAME = 1e-9
 """relative; the stage maps the image from a file and a crop changes the last bits"""
@@ -63,14 +62,8 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Ran:
+class Ran(StageRun):
     """What a run of the stage left."""
-
-    def __init__(self, code: ExitCode, out: Path) -> None:
-        record = StageRecord.load(out)
-        assert record is not None and not record.traceback, record
-        self.code, self.out, self.record = code, out, record
-        self.findings = [Finding.from_row(row) for row in record.findings]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -85,10 +78,6 @@ class Ran:
         for row in self.rows:
             found.setdefault(row["structure_name"], Counter())[row["status"]] += 1
         return found
-
-    @property
-    def codes(self) -> list[str]:
-        return [f.code for f in self.findings]
 
 
 def config(
@@ -319,9 +308,9 @@ def test_a_lost_state_is_lost_alone_and_another_attempt_computes_just_that(
     assert ran.codes == [code] and "GTV" in ran.findings[0].object
 
     given: list[list[str]] = []
-    original = stage.run_items
+    original = feature_rows.run_items
     monkeypatch.setattr(
-        stage,
+        feature_rows,
         "run_items",
         lambda function, items, **options: given.append(list(items)) or original(function, items, **options),
     )

@@ -104,3 +104,17 @@ def findings_of(folder: Path) -> list[Finding]:
     assert record is not None
     assert not record.traceback, record.traceback
     return [Finding.from_row(row) for row in record.findings]
+
+
+class StageRun:
+    """What a run of one stage left."""
+
+    def __init__(self, code: ExitCode, out: Path) -> None:
+        record = StageRecord.load(out)
+        assert record is not None and not record.traceback, record
+        self.code, self.out, self.record = code, out, record
+        self.findings = [Finding.from_row(row) for row in record.findings]
+
+    @property
+    def codes(self) -> list[str]:
+        return [f.code for f in self.findings]
