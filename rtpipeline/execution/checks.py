@@ -15,7 +15,7 @@ from rtpipeline import __version__
 from rtpipeline.config import Config
 from rtpipeline.execution import environment
 from rtpipeline.stages import STAGES
-from rtpipeline.store.keys import library_version
+from rtpipeline.store.keys import installed_version
 
 GIB = 1024**3
 SPACE_PER_INPUT = 3.0
@@ -89,7 +89,7 @@ def _libraries() -> list[Check]:
     optional = {"TotalSegmentator", "nnunetv2", "torch", "pyradiomics-bhklab"}
     found = []
     for name in sorted(needed, key=str.lower):
-        version = library_version(name)
+        version = installed_version(name)
         absent = version == "absent"
         text = "not installed; its stages end without a result" if absent and name in optional else version
         found.append(Check(name, not absent or name in optional, text, "install rtpipeline again"))

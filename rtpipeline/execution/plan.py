@@ -200,14 +200,16 @@ def make_plan(
     selection: Selection | None = None,
     demands: Demands | None = None,
     earlier: Mapping[tuple[str, str, str], str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> CohortPlan:
     """The plan of a cohort: largest courses first, so that no long one is left for the end.
 
     Parameters
     ----------
     earlier: failures of the last run that left no output, by course, stage and key.
+    settings: digest of every stage; None for those of this machine.
     """
-    selection, settings = selection or Selection(), all_settings(config)
+    selection, settings = selection or Selection(), dict(settings or all_settings(config))
     items: dict[tuple[str, str], Item] = {}
     for course in sorted(manifest.courses, key=lambda c: (-work_of(c), c.course_id)):
         for stage in course_stages():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rtpipeline.config import Config
 from rtpipeline.stages import STAGES
 from rtpipeline.store.keys import settings_digest
@@ -9,8 +11,17 @@ from rtpipeline.store.keys import settings_digest
 
 def all_settings(config: Config) -> dict[str, str]:
     """The settings digest of every stage."""
-    weights = weights_in_use(config)
-    return {name: settings_digest(name, config, weights) for name in STAGES}
+    return settings_with(config, weights_in_use(config))
+
+
+def settings_with(
+    config: Config, weights: Mapping[str, Mapping[str, str]], libraries: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The settings digest of every stage with given weights, and libraries (None: those of this machine)."""
+    found: dict[str, str] = {}
+    for name in STAGES:  # in an order in which what is waited for comes first
+        found[name] = settings_digest(name, config, weights, libraries=libraries, upstream=found)
+    return found
 
 
 def weights_in_use(config: Config) -> dict[str, dict[str, str]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -15,10 +18,15 @@ from typing import Any
 
 from rtpipeline.config import Config, Section, without_folders
 from rtpipeline.contracts.manifests import Course
+from rtpipeline.errors import ConfigError
 from rtpipeline.stages import STAGES, Stage
 
 DIGEST_HEX = 12
 ABSENT_FILE = "absent"
+ABSENT_LIBRARY = "absent"
+
+PINS_VARIABLE = "RTPIPELINE_PINS"
+"""Names a constraints file with the versions of what other images of the same release hold."""
 
 
 def digest(value: Any) -> str:
@@ -37,12 +45,47 @@ def file_sha256(path: Path) -> str:
 
 
 @cache
-def library_version(distribution: str) -> str:
+def installed_version(distribution: str) -> str:
     """Installed version of a distribution, `absent` when it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "absent"
+        return ABSENT_LIBRARY
+
+
+def library_version(distribution: str) -> str:
+    """Version that a stage computes with: the installed one, else that of the pins, else `absent`.
+
+    An image of a cluster that plans does not hold what computes in another one; both carry the same pins.
+    """
+    installed = installed_version(distribution)
+    return installed if installed != ABSENT_LIBRARY else _pins().get(_canonical(distribution), ABSENT_LIBRARY)
+
+
+def _canonical(distribution: str) -> str:
+    """A distribution's name as package indexes compare it (packaging.python.org, name normalization)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _pins() -> dict[str, str]:
+    path = os.environ.get(PINS_VARIABLE)
+    return _pins_of(Path(path)) if path else {}
+
+
+@cache
+def _pins_of(path: Path) -> dict[str, str]:
+    """Distribution to version, of the lines `name==version` of a constraints file.
+
+    Raises
+    ------
+    ConfigError: it cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{PINS_VARIABLE} names {path}, which cannot be read ({type(error).__name__}).") from None
+    pairs = (line.split("#")[0].split(";")[0].strip().split("==") for line in lines)
+    return {_canonical(pair[0].strip()): pair[1].split()[0] for pair in pairs if len(pair) == 2 and pair[1].strip()}
 
 
 def _result_fields(section: Section, name: str, value: Any) -> Any:
@@ -79,24 +122,37 @@ def config_slice(stage: Stage, config: Config, *, results_only: bool = False) ->
     return full
 
 
-def settings_digest(name: str, config: Config, weights: dict[str, dict[str, str]] | None = None) -> str:
+def settings_digest(
+    name: str,
+    config: Config,
+    weights: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    libraries: Mapping[str, str] | None = None,
+    upstream: Mapping[str, str] | None = None,
+) -> str:
     """Digest of everything but the data that can change a stage's result.
 
     Parameters
     ----------
     weights: for each stage, file name to sha256 of its weights and parameter files.
+    libraries: distribution to version, where another machine computes; None for those of this one.
+    upstream: settings digests of the stages waited for, where they are known; None to work them out.
     """
     stage = STAGES[name]
+    if upstream is None:
+        upstream = {up: settings_digest(up, config, weights, libraries=libraries) for up in stage.upstream}
+    if libraries is None:
+        libraries = {lib: library_version(lib) for lib in stage.libraries}
     return digest(
         {
             "stage": name,
             "version": stage.version,
             "built": stage.entry is not None,
             "config": config_slice(stage, config, results_only=True),
-            "weights": (weights or {}).get(name, {}),
-            "libraries": {lib: library_version(lib) for lib in stage.libraries},
+            "weights": dict((weights or {}).get(name, {})),
+            "libraries": {lib: libraries.get(lib, ABSENT_LIBRARY) for lib in stage.libraries},
             "threads": stage.resources.threads,
-            "upstream": {up: settings_digest(up, config, weights) for up in stage.upstream},
+            "upstream": {up: upstream[up] for up in stage.upstream},
         }
     )
 
