@@ -1,0 +1,375 @@
+"""Objects in an S3 bucket, below a prefix. How S3 is found and signed to: `s3_client.py`; its errors: `s3_errors.py`.
+
+A request is repeated on a server error, throttling or a broken connection; a download that was cut goes on where it
+stopped. What is written exists whole or not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rtpipeline.errors import TransientError, UsageError
+from rtpipeline.store.folder import TEMPORARY_PREFIX
+from rtpipeline.store.s3_client import PROBE_ATTEMPTS, endpoint, s3_client
+from rtpipeline.store.s3_errors import ABSENT, CONFLICT, END_OF_OBJECT, PRECONDITION, code_of, of_answer, translated
+
+SCHEME = "s3://"
+BLOCK_BYTES = 1024**2
+PART_BYTES = 16 * 1024**2
+"""Size of the parts of a large upload; S3 asks for 5 MiB at least."""
+PART_THREADS = 4
+BODY_ATTEMPTS = 6
+"""Times in a row that a body may break without a byte more than before."""
+CONFLICT_ATTEMPTS = 5
+FIRST_AHEAD_BYTES = 64 * 1024
+MOST_AHEAD_BYTES = 8 * 1024**2
+DELETED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object of a bucket."""
+
+    key: str
+    """below the prefix that was asked"""
+    size: int
+    """bytes"""
+    etag: str
+    modified_ns: int
+    """whole seconds since 1970, in ns: what every answer of S3 gives"""
+
+
+def is_url(text: object) -> bool:
+    """Whether this is the URL of a bucket or of what lies in one, and no local path."""
+    return isinstance(text, str) and text.startswith(SCHEME)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """(bucket, key or prefix without / at its end) of `s3://bucket/key`.
+
+    Raises
+    ------
+    UsageError: it is no such URL.
+    """
+    bucket, _, rest = url.removeprefix(SCHEME).partition("/")
+    if not is_url(url) or not bucket:
+        raise UsageError(f"{url!r} is no s3://bucket/prefix")
+    return bucket, rest.strip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket below a prefix. A plain value: it can go to another process, which opens connections of its own."""
+
+    name: str
+    prefix: str
+    """'' or ending in /"""
+
+    @classmethod
+    def open(cls, url: str) -> Bucket:
+        """`s3://bucket/prefix`; nothing is asked of the server yet.
+
+        Raises
+        ------
+        UsageError: it is no such URL.
+        """
+        name, prefix = split_url(url)
+        return cls(name, prefix + "/" if prefix else "")
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`, without / at its end."""
+        return f"{SCHEME}{self.name}/{self.prefix}".rstrip("/")
+
+    def child(self, *parts: str) -> Bucket:
+        """The bucket below `prefix/part/part`."""
+        below = "/".join(part.strip("/") for part in parts if part.strip("/"))
+        return Bucket(self.name, f"{self.prefix}{below}/" if below else self.prefix)
+
+    def check(self) -> None:
+        """Asks for one object name with few attempts, so that a wrong set-up is told at once.
+
+        Raises
+        ------
+        UsageError, TransientError: as every call here.
+        """
+        with translated(self.name):
+            client = s3_client(PROBE_ATTEMPTS)
+            client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
+
+    def list(self, below: str = "") -> Iterator[Entry]:
+        """Every object whose key begins with `below`, in the server's order, 1000 a request."""
+        more: dict[str, str] = {}
+        while True:
+            with translated(self.name):
+                page = s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix + below, **more)
+            for found in page.get("Contents", ()):
+                yield self._entry(found["Key"].removeprefix(self.prefix), found["Size"], found)
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of an object; None where there is none."""
+        from botocore.exceptions import ClientError
+
+        with translated(self.name):
+            try:
+                found = s3_client().head_object(Bucket=self.name, Key=self.prefix + key)
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
+        return self._entry(key, found["ContentLength"], found)
+
+    def get(self, key: str) -> bytes:
+        """Content of an object.
+
+        Raises
+        ------
+        KeyError: there is none.
+        """
+        return b"".join(self._stream(key))
+
+    def read_range(self, key: str, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset`; b"" beyond the end.
+
+        Raises
+        ------
+        KeyError: there is no such object.
+        """
+        return b"".join(self._stream(key, offset, count)) if count > 0 else b""
+
+    def open_file(self, key: str) -> ObjectFile:
+        """The object as a seekable file that fetches what is read.
+
+        Raises
+        ------
+        KeyError: there is none.
+        """
+        found = self.entry(key)
+        if found is None:
+            raise KeyError(key)
+        return ObjectFile(self, found)
+
+    def download(self, key: str, path: Path) -> None:
+        """The object as a file, which appears whole or not at all.
+
+        Raises
+        ------
+        KeyError: there is none.
+        OSError: the file cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for block in self._stream(key):
+                    file.write(block)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """Write an object; False where `if_absent` and there is one already.
+
+        A server that does not know `If-None-Match` (S3 clones of before 2025) writes in any case. Where the first
+        attempt was written and its answer lost, the second finds the object and gives False.
+        """
+        from botocore.exceptions import ClientError
+
+        checksum = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        for attempt in range(CONFLICT_ATTEMPTS):
+            with translated(self.name):
+                try:
+                    s3_client().put_object(
+                        Bucket=self.name, Key=self.prefix + key, Body=data, ContentMD5=checksum, **condition
+                    )
+                    return True
+                except ClientError as error:
+                    if if_absent and code_of(error) in PRECONDITION:
+                        return False
+                    # another writer is at it: who is first is known in a moment
+                    if code_of(error) not in CONFLICT or attempt == CONFLICT_ATTEMPTS - 1:
+                        raise
+            time.sleep(0.2 * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def upload(self, path: Path, key: str) -> None:
+        """Write a file's content as an object, large ones in parallel parts.
+
+        Raises
+        ------
+        TransientError: the file changed meanwhile; there is no object then.
+        """
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            if before.st_size <= PART_BYTES:
+                content = file.read()
+                if len(content) == before.st_size:
+                    self.put(key, content)
+                    return
+            else:
+                self._upload_parts(file, key)
+                after = os.fstat(file.fileno())
+                if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+                    return
+                self.delete([key])
+        raise TransientError("a file changed while it was uploaded; nothing was kept of it")
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that do not exist are no error."""
+        rest = iter(keys)
+        while batch := list(islice(rest, DELETED_AT_ONCE)):
+            objects = [{"Key": self.prefix + key} for key in batch]
+            with translated(self.name):
+                answer = s3_client().delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+            for refused in answer.get("Errors", ()):
+                if refused.get("Code") not in ABSENT:
+                    raise of_answer(self.name, "DeleteObjects", str(refused.get("Code")), 0)
+
+    def _entry(self, key: str, size: int, found: dict[str, Any]) -> Entry:
+        modified_ns = int(found["LastModified"].timestamp()) * 10**9
+        return Entry(key, size, found.get("ETag", "").strip('"'), modified_ns)
+
+    def _upload_parts(self, file: Any, key: str) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        parts = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PART_THREADS
+        )
+        # takes the parts back when one of them fails
+        with translated(self.name):
+            s3_client().upload_fileobj(file, self.name, self.prefix + key, Config=parts)
+
+    def _stream(self, key: str, offset: int = 0, count: int | None = None) -> Iterator[bytes]:
+        """The bytes of an object from `offset`, asked for again from where a connection broke.
+
+        Raises
+        ------
+        KeyError: there is none.
+        TransientError: it was replaced meanwhile, or the connection breaks every time.
+        """
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        position, end, etag, broken = offset, None if count is None else offset + count, "", 0
+        while True:
+            answer = self._ask(key, position, end, etag)
+            if answer is None:
+                return
+            length, etag, body = answer
+            end = position + length
+            start = position
+            try:
+                while position < end and (block := body.read(min(BLOCK_BYTES, end - position))):
+                    position += len(block)
+                    yield block
+            except (BotoCoreError, HTTPError, OSError):
+                pass  # what is missing is asked for again
+            finally:
+                body.close()
+            if position == end:
+                return
+            broken = 0 if position > start else broken + 1
+            if broken == BODY_ATTEMPTS:
+                raise TransientError(f"the connection to {endpoint()} broke {broken} times in the same object")
+            time.sleep(0.1 * 2**broken)
+
+    def _ask(self, key: str, position: int, end: int | None, etag: str) -> tuple[int, str, Any] | None:
+        """(bytes to come, ETag, body) of an object from `position`; None where it ends before."""
+        from botocore.exceptions import ClientError
+
+        options = {"IfMatch": etag} if etag else {}
+        ranged = position > 0 or end is not None
+        if ranged:
+            options["Range"] = f"bytes={position}-{'' if end is None else end - 1}"
+        with translated(self.name):
+            try:
+                answer = s3_client().get_object(Bucket=self.name, Key=self.prefix + key, **options)
+            except ClientError as error:
+                code = code_of(error)
+                if code in ABSENT:
+                    raise KeyError(key) from None
+                if code in END_OF_OBJECT:
+                    return None
+                raise
+        if ranged and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            answer["Body"].close()
+            raise UsageError(f"{endpoint()} does not give parts of objects (HTTP Range), which is needed here")
+        return answer["ContentLength"], answer.get("ETag", ""), answer["Body"]
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a seekable file. Reads fetch a little ahead, twice as much each time while they follow on."""
+
+    def __init__(self, bucket: Bucket, entry: Entry) -> None:
+        self.size = entry.size
+        self._bucket = bucket
+        self._key = entry.key
+        self._position = 0
+        self._start = 0
+        self._held = b""
+        self._ahead = FIRST_AHEAD_BYTES
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Offset of the next byte."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves; fetches nothing."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError("before the start of the object")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills `buffer` as far as what is held reaches.
+
+        Raises
+        ------
+        OSError: the object cannot be read; what S3 said is its cause.
+        """
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), self.size - self._position)
+        if wanted <= 0:
+            return 0
+        held_end = self._start + len(self._held)
+        if not self._start <= self._position < held_end:
+            self._fetch(wanted, follows=self._position == held_end)
+        begin = self._position - self._start
+        part = self._held[begin : begin + wanted]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _fetch(self, wanted: int, follows: bool) -> None:
+        self._ahead = min(2 * self._ahead, MOST_AHEAD_BYTES) if follows else FIRST_AHEAD_BYTES
+        count = min(max(wanted, self._ahead), self.size - self._position)
+        try:
+            self._held = self._bucket.read_range(self._key, self._position, count)
+        except KeyError as error:
+            raise FileNotFoundError("the object is gone") from error
+        self._start = self._position
+        if not self._held:
+            raise EOFError("the object is shorter than it was")
