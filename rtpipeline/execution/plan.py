@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,12 @@ class CohortPlan:
             return explain_absence(item.stage, item.folder, self.config, item.earlier_failure)
         return why_it_runs(item.stage, item.output, self.upstream(item), self.demands)
 
-    def missing_need(self, item: Item) -> str:
-        """Why a hard dependency cannot be used; '' when all can."""
+    def missing_need(self, item: Item, running: Container[str] = ()) -> str:
+        """Why a hard dependency cannot be used; '' when all can, taking it that those running end well."""
         for name in item.stage.needs:
             needed = self.items[item.course_id, name]
+            if name in running:
+                continue
             if needed.output is None or not needed.output.is_usable:
                 return f"{name} {needed.status or 'missing'}"
         return ""

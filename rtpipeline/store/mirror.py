@@ -1,0 +1,108 @@
+"""Parts of a store in a bucket as a store on disk, so that what plans and what collects works on both."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from rtpipeline.errors import TransientError
+from rtpipeline.store.bucket import Bucket
+from rtpipeline.store.folder import CohortFolder, temporary_sibling, write_atomically
+from rtpipeline.store.packing import DATA, RECORD, TABLES, unpack, unpack_tables
+
+THREADS = 32
+"""Requests at once: each takes longer on its way than the server needs for it."""
+
+FEW = 300
+"""Up to so many records are asked for one by one; for more the bucket is listed first."""
+
+T = TypeVar("T")
+
+
+def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePosixPath]) -> int:
+    """Fetch the `stage.json` of those of some outputs that have one; their number.
+
+    Parameters
+    ----------
+    paths: output folders below the store.
+
+    Raises
+    ------
+    TransientError, UsageError: as every call of a bucket.
+    """
+    wanted = set(paths) if len(paths) <= FEW else _existing(store, folder, set(paths))
+
+    def fetch(path: PurePosixPath) -> bool:
+        content = get(store, path / RECORD)
+        if content is not None:
+            write_atomically(folder.store / path / RECORD, content)
+        return content is not None
+
+    return sum(in_threads(fetch, sorted(wanted)))
+
+
+def _existing(store: Bucket, folder: CohortFolder, paths: set[PurePosixPath]) -> set[PurePosixPath]:
+    found = set()
+    for entry in store.list(f"{folder.cohort}/courses/"):
+        path = PurePosixPath(entry.key)
+        if path.name == RECORD and path.parent in paths:
+            found.add(path.parent)
+    return found
+
+
+def mirror_outputs(
+    store: Bucket, folder: CohortFolder, paths: Iterable[PurePosixPath], *, tables_only: bool = True
+) -> list[PurePosixPath]:
+    """Fetch and unpack outputs at their place; returns those that are absent, or half replaced by another.
+
+    Raises
+    ------
+    TransientError, UsageError: as every call of a bucket; an archive holds an unsafe member.
+    """
+    names = (RECORD, TABLES) if tables_only else (RECORD, TABLES, DATA)
+
+    def fetch(path: PurePosixPath) -> PurePosixPath | None:
+        target = folder.store / path
+        packed = temporary_sibling(target)
+        try:
+            for name in names:
+                store.download(str(path / name), packed / name)
+            if not unpacked(unpack_tables if tables_only else unpack, packed, target):
+                return path
+        except KeyError:
+            return path
+        finally:
+            shutil.rmtree(packed, ignore_errors=True)
+        return None
+
+    return [path for path in in_threads(fetch, sorted(paths)) if path is not None]
+
+
+def unpacked(how: Callable[[Path, Path], None], packed: Path, target: Path) -> bool:
+    """Whether `how` could unpack; False where the objects are not of one output."""
+    try:
+        how(packed, target)
+    except TransientError:
+        return False
+    return True
+
+
+def get(store: Bucket, path: PurePosixPath) -> bytes | None:
+    """Content of an object; None where there is none."""
+    try:
+        return store.get(str(path))
+    except KeyError:
+        return None
+
+
+def in_threads(work: Callable[[PurePosixPath], T], paths: Iterable[PurePosixPath]) -> Iterator[T]:
+    """Results in the order of the paths; the first error ends it."""
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        try:
+            yield from pool.map(work, paths)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
