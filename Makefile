@@ -13,9 +13,9 @@ SEED ?= 7
 PROFILE ?= demo
 WORKERS ?=
 RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
-CODE := rtpipeline tests bench
+CODE := rtpipeline workflows tests bench
 
-.PHONY: help setup run test lint types format bench docs clean
+.PHONY: help setup run test lint types format bench docs render check-render clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -64,6 +64,12 @@ bench: setup  ## run the benchmarks
 docs: setup  ## write the data dictionary and the configuration's schema into docs/
 	@$(BIN)/python -m rtpipeline.contracts.tables > docs/data_dictionary.md
 	@$(BIN)/rtpipeline render-config --schema > docs/config.schema.json
+
+render: setup  ## write the Argo templates of the stage table into the chart
+	@$(BIN)/python -m workflows.render
+
+check-render: setup  ## fail when the chart's Argo templates are stale
+	@$(BIN)/python -m workflows.render --check
 
 # by name and not by OUTPUT: that may be the store of someone's data, with the secret of its pseudonyms
 clean:  ## remove what make made, results of your own data apart
