@@ -130,16 +130,17 @@ def course_stages() -> list[Stage]:
     return [stage for stage in STAGES.values() if stage.scope == "course"]
 
 
-def organize_key(listing: str, config: Config) -> str:
+def organize_key(listing: str, config: Config, settings: str | None = None) -> str:
     """Key of organize: the listing, the content of the user's manifest, and whether contents are verified.
 
     Parameters
     ----------
     listing: digest over path, size and modification time (or ETag) of every object of the export.
+    settings: settings digest of organize; None for that of this machine.
     """
     rows = file_sha256(config.manifest) if config.manifest is not None else ""
     inputs = digest({"listing": listing, "manifest": rows, "verify_content": config.organize.verify_content})
-    return stage_key(inputs, settings_digest("organize", config))
+    return stage_key(inputs, settings or settings_digest("organize", config))
 
 
 def forced_stages(names: Iterable[str], config: Config) -> frozenset[str]:
