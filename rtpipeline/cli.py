@@ -27,6 +27,7 @@ VERBS = (
     "doctor",
     "demo",
     "stage",
+    "pod",
     "dvh",
     "radiomics",
     "weights",

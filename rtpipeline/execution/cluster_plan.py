@@ -33,6 +33,9 @@ from rtpipeline.store.keys import (
 RUNS, KEPT = "1", "0"
 NOT_SELECTED = "not selected"
 
+MOST_ITEMS = 150
+"""Courses of one workflow: with four attempts of every stage its status stays below the 1 MiB that etcd takes."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -151,6 +154,17 @@ def items_of(plan: CohortPlan) -> list[str]:
             image, course = (_input_digest(plan, course_id, kind) for kind in ("image", "course"))
             found.append(f"{course_id}:{image}:{course}:{mask}")
     return found
+
+
+def items_parameter(plan: CohortPlan) -> str:
+    """The items as a workflow's fan-out reads them; for more than fit into one workflow a text that it cannot read.
+
+    Only the client makes several workflows; the text is what the node of a workflow that tries shows.
+    """
+    items = items_of(plan)
+    if len(items) > MOST_ITEMS:
+        return f"{len(items)} courses are too many for one workflow; start them with `python -m workflows.submit`"
+    return json.dumps(items, separators=(",", ":"))
 
 
 def _input_digest(plan: CohortPlan, course_id: str, kind: str) -> str:

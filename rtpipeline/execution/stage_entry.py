@@ -87,7 +87,7 @@ def run_stage(request: StageRequest) -> ExitCode:
         raise
     except (TransientError, MemoryError, OSError) as error:
         _discard(scratch)
-        if not _is_transient(error):
+        if not is_transient(error):
             raise
         kind = "memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
         log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, type(error).__name__)
@@ -150,7 +150,7 @@ def _run_entry(stage: Stage, context: StageContext) -> tuple[StageOutcome, ExitC
     except (UsageError, TransientError, MemoryError):
         raise
     except Exception as error:
-        if _is_transient(error):
+        if is_transient(error):
             raise
         return _fault(context, error), ExitCode.FAULT, safe_traceback(error)
     return outcome, ExitCode.DATA if outcome.status == "data_error" else ExitCode.DONE, ""
@@ -207,7 +207,7 @@ def _fault(context: StageContext, error: BaseException) -> StageOutcome:
     return StageOutcome(status="fault", reason=f"{type(error).__name__} in stage {context.stage}")
 
 
-def _is_transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Errors of the machine rather than of data or program: memory, full disk, a remote file system that went away."""
     return isinstance(error, (TransientError, MemoryError)) or getattr(error, "errno", None) in MACHINE_ERRNOS
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from rtpipeline.contracts.manifests import Course
 from rtpipeline.organize.objects import ObjectColumns, ScanObject
@@ -46,7 +47,22 @@ class ContentHashes:
             f"{words[u]}\0{self._headers.words[h]}\0{self._contents.words[c] if with_content else ''}"
             for u, h, c in zip(codes, headers, contents, strict=True)
         ]
-        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+        return _digest_of_lines(lines)
+
+
+def indexed_contents(index: pa.Table, *, whole_content: bool) -> dict[str, str]:
+    """What `ContentHashes` gives for each object of a course, from the course's rows of the private index."""
+    lines: dict[str, list[str]] = {}
+    names = ("object_id", "use", "kind", "sop_instance_uid", "header_sha256", "content_sha256")
+    for object_id, use, kind, uid, header, content in zip(*(index[n].to_pylist() for n in names), strict=True):
+        if object_id and use in ("used", "not_used"):
+            with_content = kind != "image" or whole_content
+            lines.setdefault(object_id, []).append(f"{uid}\0{header}\0{content if with_content else ''}")
+    return {object_id: _digest_of_lines(found) for object_id, found in lines.items()}
+
+
+def _digest_of_lines(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def image_digest(course: Course, contents: dict[str, str]) -> str:

@@ -90,7 +90,7 @@ def unpacked(how: Callable[[Path, Path], None], packed: Path, target: Path) -> b
     return True
 
 
-def get(store: Bucket, path: PurePosixPath) -> bytes | None:
+def get(store: Bucket, path: PurePosixPath | str) -> bytes | None:
     """Content of an object; None where there is none."""
     try:
         return store.get(str(path))
