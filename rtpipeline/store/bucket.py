@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import os
 import tempfile
 import time
@@ -20,19 +19,15 @@ from typing import Any
 
 from rtpipeline.errors import TransientError, UsageError
 from rtpipeline.store.folder import TEMPORARY_PREFIX
-from rtpipeline.store.s3_client import PROBE_ATTEMPTS, endpoint, s3_client
-from rtpipeline.store.s3_errors import ABSENT, CONFLICT, END_OF_OBJECT, PRECONDITION, code_of, of_answer, translated
+from rtpipeline.store.object_reading import ObjectFile, RangeReading
+from rtpipeline.store.s3_client import PROBE_ATTEMPTS, s3_client
+from rtpipeline.store.s3_errors import ABSENT, CONFLICT, PRECONDITION, code_of, of_answer, translated
 
 SCHEME = "s3://"
-BLOCK_BYTES = 1024**2
 PART_BYTES = 16 * 1024**2
 """Size of the parts of a large upload; S3 asks for 5 MiB at least."""
 PART_THREADS = 4
-BODY_ATTEMPTS = 6
-"""Times in a row that a body may break without a byte more than before."""
 CONFLICT_ATTEMPTS = 5
-FIRST_AHEAD_BYTES = 64 * 1024
-MOST_AHEAD_BYTES = 8 * 1024**2
 DELETED_AT_ONCE = 1000
 
 
@@ -139,7 +134,7 @@ class Bucket:
         ------
         KeyError: there is none.
         """
-        return b"".join(self._stream(key))
+        return b"".join(RangeReading(self.name, self.prefix + key).blocks())
 
     def read_range(self, key: str, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset`; b"" beyond the end.
@@ -148,7 +143,7 @@ class Bucket:
         ------
         KeyError: there is no such object.
         """
-        return b"".join(self._stream(key, offset, count)) if count > 0 else b""
+        return b"".join(RangeReading(self.name, self.prefix + key, offset, count).blocks()) if count > 0 else b""
 
     def open_file(self, key: str) -> ObjectFile:
         """The object as a seekable file that fetches what is read.
@@ -160,7 +155,7 @@ class Bucket:
         found = self.entry(key)
         if found is None:
             raise KeyError(key)
-        return ObjectFile(self, found)
+        return ObjectFile(self.name, self.prefix + key, found.size)
 
     def download(self, key: str, path: Path) -> None:
         """The object as a file, which appears whole or not at all.
@@ -174,7 +169,7 @@ class Bucket:
         handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                for block in self._stream(key):
+                for block in RangeReading(self.name, self.prefix + key).blocks():
                     file.write(block)
             Path(name).replace(path)
         finally:
@@ -252,124 +247,3 @@ class Bucket:
         # takes the parts back when one of them fails
         with translated(self.name):
             s3_client().upload_fileobj(file, self.name, self.prefix + key, Config=parts)
-
-    def _stream(self, key: str, offset: int = 0, count: int | None = None) -> Iterator[bytes]:
-        """The bytes of an object from `offset`, asked for again from where a connection broke.
-
-        Raises
-        ------
-        KeyError: there is none.
-        TransientError: it was replaced meanwhile, or the connection breaks every time.
-        """
-        from botocore.exceptions import BotoCoreError
-        from urllib3.exceptions import HTTPError
-
-        position, end, etag, broken = offset, None if count is None else offset + count, "", 0
-        while True:
-            answer = self._ask(key, position, end, etag)
-            if answer is None:
-                return
-            length, etag, body = answer
-            end = position + length
-            start = position
-            try:
-                while position < end and (block := body.read(min(BLOCK_BYTES, end - position))):
-                    position += len(block)
-                    yield block
-            except (BotoCoreError, HTTPError, OSError):
-                pass  # what is missing is asked for again
-            finally:
-                body.close()
-            if position == end:
-                return
-            broken = 0 if position > start else broken + 1
-            if broken == BODY_ATTEMPTS:
-                raise TransientError(f"the connection to {endpoint()} broke {broken} times in the same object")
-            time.sleep(0.1 * 2**broken)
-
-    def _ask(self, key: str, position: int, end: int | None, etag: str) -> tuple[int, str, Any] | None:
-        """(bytes to come, ETag, body) of an object from `position`; None where it ends before."""
-        from botocore.exceptions import ClientError
-
-        options = {"IfMatch": etag} if etag else {}
-        ranged = position > 0 or end is not None
-        if ranged:
-            options["Range"] = f"bytes={position}-{'' if end is None else end - 1}"
-        with translated(self.name):
-            try:
-                answer = s3_client().get_object(Bucket=self.name, Key=self.prefix + key, **options)
-            except ClientError as error:
-                code = code_of(error)
-                if code in ABSENT:
-                    raise KeyError(key) from None
-                if code in END_OF_OBJECT:
-                    return None
-                raise
-        if ranged and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
-            answer["Body"].close()
-            raise UsageError(f"{endpoint()} does not give parts of objects (HTTP Range), which is needed here")
-        return answer["ContentLength"], answer.get("ETag", ""), answer["Body"]
-
-
-class ObjectFile(io.RawIOBase):
-    """An object as a seekable file. Reads fetch a little ahead, twice as much each time while they follow on."""
-
-    def __init__(self, bucket: Bucket, entry: Entry) -> None:
-        self.size = entry.size
-        self._bucket = bucket
-        self._key = entry.key
-        self._position = 0
-        self._start = 0
-        self._held = b""
-        self._ahead = FIRST_AHEAD_BYTES
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """Offset of the next byte."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves; fetches nothing."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start of the object")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills `buffer` as far as what is held reaches.
-
-        Raises
-        ------
-        OSError: the object cannot be read; what S3 said is its cause.
-        """
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self.size - self._position)
-        if wanted <= 0:
-            return 0
-        held_end = self._start + len(self._held)
-        if not self._start <= self._position < held_end:
-            self._fetch(wanted, follows=self._position == held_end)
-        begin = self._position - self._start
-        part = self._held[begin : begin + wanted]
-        view[: len(part)] = part
-        self._position += len(part)
-        return len(part)
-
-    def _fetch(self, wanted: int, follows: bool) -> None:
-        self._ahead = min(2 * self._ahead, MOST_AHEAD_BYTES) if follows else FIRST_AHEAD_BYTES
-        count = min(max(wanted, self._ahead), self.size - self._position)
-        try:
-            self._held = self._bucket.read_range(self._key, self._position, count)
-        except KeyError as error:
-            raise FileNotFoundError("the object is gone") from error
-        self._start = self._position
-        if not self._held:
-            raise EOFError("the object is shorter than it was")
