@@ -6,7 +6,7 @@ from typing import Any
 
 from workflows import expressions as ex
 from workflows import names
-from workflows.artifacts import collector_outputs, configuration_input, parameter_outputs, stage_inputs
+from workflows.artifacts import collector_outputs, configuration_input, parameter_outputs, stage_input
 from workflows.containers import Options, stage_container, verdict_container
 from workflows.spec import ARGUMENTS, argument, workflow_template
 from workflows.strict import hera
@@ -33,7 +33,7 @@ def aggregate_template(table: names.Table, options: Options) -> hera.WorkflowTem
                 hera.Parameter(name="key"),
                 hera.Parameter(name=keys[0]),
                 configuration_input(),
-                *stage_inputs(planner, ex.input_parameter(keys[0])),
+                stage_input(planner, ex.input_parameter(keys[0])),
             ],
             outputs=[*collector_outputs(), *parameter_outputs("failed")],
             weights=False,

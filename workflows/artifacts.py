@@ -34,11 +34,14 @@ def _stage_folder(stage: Stage, stage_key: str) -> str:
     return ex.parameter("prefix") + str(stage_path(COHORT, stage.name, stage_key, course_id))
 
 
-def stage_inputs(stage: Stage, stage_key: str, name: str = "") -> list[hera.S3Artifact]:
-    """The output of a stage, below `/work/in/<name>`; nothing appears where the bucket has none."""
+def stage_input(stage: Stage, stage_key: str, name: str = "") -> hera.S3Artifact:
+    """The objects of a stage's output, as the folder `/work/in/<name>`; it does not appear where the bucket has none.
+
+    One artifact and not one for each object: the status of a workflow, a megabyte at most, repeats every artifact twice
+    or more for each course. Its key has no slash at its end: SeaweedFS refuses such a request.
+    """
     name = name or stage.name
-    folder = _stage_folder(stage, stage_key)
-    return [_artifact(f"{name}_{part}", f"{IN}/{name}/{file}", f"{folder}/{file}") for part, file in PARTS.items()]
+    return _artifact(name, f"{IN}/{name}", _stage_folder(stage, stage_key))
 
 
 def configuration_input() -> hera.S3Artifact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtpipeline.stages import Stage
 from workflows import expressions as ex
 from workflows import names
-from workflows.artifacts import configuration_input, stage_inputs, stage_outputs
+from workflows.artifacts import configuration_input, stage_input, stage_outputs
 from workflows.containers import Options, stage_container
 from workflows.spec import ARGUMENTS, argument, workflow_template
 from workflows.strict import hera
@@ -56,9 +56,8 @@ def _container(stage: Stage, table: names.Table, options: Options) -> hera.Conta
             hera.Parameter(name=f"{planner.name}_key"),
             *(hera.Parameter(name=f"{up.name}_key") for up in upstream),
             configuration_input(),
-            *stage_inputs(planner, ex.input_parameter(f"{planner.name}_key")),
-            *(art for up in upstream for art in stage_inputs(up, ex.input_parameter(f"{up.name}_key"))),
-            *stage_inputs(stage, own, "previous"),
+            *(stage_input(up, ex.input_parameter(f"{up.name}_key")) for up in (planner, *upstream)),
+            stage_input(stage, own, "previous"),
         ],
         outputs=[*stage_outputs(stage, own)],
         weights=stage.image == "gpu",
