@@ -21,6 +21,8 @@ DESCRIPTION = (
 def cohort_template(table: names.Table, options: Options) -> hera.WorkflowTemplate:
     """The WorkflowTemplate of a cohort: find the courses, all of them through all stages, gather, judge."""
     planner, collector = names.planner(table), names.collector(table)
+    # by these names the facts about images and weights are found again; the chart sets them as it sets the images
+    facts = {"cpu_image": options.cpu_image, "gpu_image": options.gpu_image, "weights": options.weights}
     template = workflow_template(
         names.COHORT,
         options,
@@ -33,8 +35,11 @@ def cohort_template(table: names.Table, options: Options) -> hera.WorkflowTempla
         stage_container(
             planner,
             options,
-            arguments=["--source", ex.parameter("source")],
-            inputs=[configuration_input()],
+            arguments=[
+                *("--source", ex.parameter("source")),
+                *(text for name in facts for text in (f"--{name.replace('_', '-')}", ex.input_parameter(name))),
+            ],
+            inputs=[*(hera.Parameter(name=name, value=text) for name, text in facts.items()), configuration_input()],
             outputs=[*planner_outputs(planner), *parameter_outputs(*_plan_parameters(planner, collector))],
             weights=True,  # their hashes enter the settings digests of the stages that use them
         )

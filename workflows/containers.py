@@ -78,7 +78,10 @@ def stage_container(
     """
     secret_file = f"{SECRETS}/pseudonyms/{names.PSEUDONYMS_KEY}"
     reader = ["--store", ex.parameter("store"), "--secret-file", secret_file] if stage.reader else []
-    shared = ["--cohort", ex.parameter("cohort"), "--run-id", RUN, "--work", WORK]
+    shared = [
+        *("--cohort", ex.parameter("cohort"), "--run-id", RUN),
+        *("--configuration", ex.parameter("configuration"), "--work", WORK),
+    ]
     return _container(
         names.argo_name(stage.name),
         options,

@@ -84,7 +84,18 @@ Helpers here change the object that they are given and print nothing.
 {{- $_ := include "rtpipeline.argo.mounts" (dict "root" $root "container" $container) -}}
 {{- $_ := include "rtpipeline.argo.resources" (dict "root" $root "template" $template "class" $class "override" $override) -}}
 {{- with $override.timeoutSeconds }}{{ $_ := set $template "activeDeadlineSeconds" (int .) }}{{ end -}}
+{{- $_ := include "rtpipeline.argo.inputs" (dict "root" $root "template" $template) -}}
 {{- $_ := include "rtpipeline.argo.patch" (dict "root" $root "template" $template "class" $class "override" $override "stage" $stage) -}}
+{{- end }}
+
+{{- /* By these names the facts about images and weights are found again: as the annotations of the templates say them. */}}
+{{- define "rtpipeline.argo.inputs" -}}
+{{- $root := .root -}}
+{{- range $parameter := dig "inputs" "parameters" list .template -}}
+  {{- if eq $parameter.name "cpu_image" }}{{ $_ := set $parameter "value" (include "rtpipeline.image" (dict "root" $root "class" "cpu")) }}{{ end -}}
+  {{- if eq $parameter.name "gpu_image" }}{{ $_ := set $parameter "value" (include "rtpipeline.image" (dict "root" $root "class" "gpu")) }}{{ end -}}
+  {{- if eq $parameter.name "weights" }}{{ $_ := set $parameter "value" (include "rtpipeline.weights.name" $root) }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{- /* Variables from the readers' secret and from values; the certificates of the object store's authority. */}}
