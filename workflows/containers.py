@@ -70,7 +70,8 @@ def stage_container(
     Parameters
     ----------
     arguments: of `rtpipeline pod STAGE`, besides those that every pod gets.
-    weights: the folder of the networks' weights is mounted, read-only.
+    weights: the folder of the networks' weights is mounted, read-only: `totalsegmentator/` in it is where that looks,
+        custom models are where the configuration says (`/weights/custom`).
 
     Raises
     ------
@@ -90,7 +91,11 @@ def stage_container(
         args=["pod", stage.name, *arguments, *shared, *reader],
         inputs=inputs,
         outputs=outputs,
-        env=[*_environment(), *(_reader_environment() if stage.reader else [])],
+        env=[
+            *_environment(),
+            *([hera.Env(name="TOTALSEG_WEIGHTS_PATH", value=f"{WEIGHTS}/totalsegmentator")] if weights else []),
+            *(_reader_environment() if stage.reader else []),
+        ],
         volumes=[
             *_scratch(stage.resources),
             *([_pseudonyms()] if stage.reader else []),
