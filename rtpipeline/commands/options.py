@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from rtpipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from rtpipeline.config import Config
+    from rtpipeline.dicom.sources import Source
     from rtpipeline.execution.cohort_run import RunOptions
     from rtpipeline.store.folder import CohortFolder
 
@@ -38,12 +40,12 @@ def add_input(parser: Any, *, required: bool = True) -> None:
     """`--input`."""
     parser.add_argument(
         "--input",
-        type=Path,
+        type=export,
         action="append",
         required=required,
         default=None if required else [],
         metavar="DIR_OR_ZIP",
-        help="folder or archive of the export; may be given several times",
+        help="folder, archive or s3:// URL of the export; may be given several times",
     )
 
 
@@ -94,7 +96,7 @@ def run_options(args: argparse.Namespace) -> RunOptions:
     from rtpipeline.execution.cohort_run import RunOptions
 
     return RunOptions(
-        inputs=tuple(args.input),
+        inputs=sources(args.input),
         store=args.output,
         cohort=args.cohort,
         config=configuration(args),
@@ -103,6 +105,24 @@ def run_options(args: argparse.Namespace) -> RunOptions:
         force=tuple(args.force),
         secret_file=args.secret_file,
     )
+
+
+def export(text: str) -> Path | str:
+    """A path, or the URL of a bucket as it is."""
+    return text if text.startswith("s3://") else Path(text)
+
+
+def sources(given: Iterable[Path | str]) -> tuple[Source, ...]:
+    """The sources that options of type `export` name.
+
+    Raises
+    ------
+    UsageError: a URL names none.
+    TransientError: the bucket of an upload cannot be reached.
+    """
+    from rtpipeline.dicom.bucket_sources import sources_of
+
+    return tuple(source for text in given for source in sources_of(text))
 
 
 def cohort_name(text: str) -> str:

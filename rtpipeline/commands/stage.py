@@ -37,7 +37,14 @@ def register(verbs: Any) -> None:
     )
     options.add_config(data)
     readers = parser.add_argument_group("stages that read the export, the private folder or the store")
-    readers.add_argument("--source", type=Path, action="append", default=[], metavar="DIR_OR_ZIP", help="the export")
+    readers.add_argument(
+        "--source",
+        type=options.export,
+        action="append",
+        default=[],
+        metavar="DIR_OR_ZIP",
+        help="folder, archive or s3:// URL of the export",
+    )
     readers.add_argument("--private", type=Path, metavar="DIR", help="folder with secret, index and registry")
     readers.add_argument("--store", type=Path, metavar="DIR", help="the cohort's folder in the store (aggregation)")
     labels = parser.add_argument_group("labels and limits")
@@ -85,7 +92,7 @@ def handle(args: argparse.Namespace) -> int:
             stage_key=args.key,
             course_id=args.course,
             inputs=dict(args.inputs),
-            sources=tuple(args.source),
+            sources=options.sources(args.source),
             private=args.private,
             store=args.store,
             run_id=args.run_id,

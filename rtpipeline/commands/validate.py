@@ -29,7 +29,7 @@ def handle(args: argparse.Namespace) -> int:
     from rtpipeline.execution.checks import run_checks
 
     config = options.configuration(args)
-    checks = run_checks(args.input, config, args.output)
+    checks = run_checks(options.sources(args.input), config, args.output)
     if args.json:
         options.write_json({"ok": all(c.ok for c in checks), "checks": [c.as_json() for c in checks]})
     else:

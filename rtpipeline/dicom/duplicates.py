@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +16,7 @@ from rtpipeline.dicom.decoders import can_decode
 from rtpipeline.dicom.encoding import DamagedError, NoObjectError
 from rtpipeline.dicom.open import Row, open_windows
 from rtpipeline.dicom.scan_findings import Subject, subject_of
+from rtpipeline.dicom.sources import Source
 
 Opener = Callable[[Sequence[Row]], Iterable[tuple[Row, Content]]]
 """Reads what objects are compared by; each row in turn, in any order; a row that cannot be read is left out."""
@@ -31,7 +31,7 @@ _COLUMNS = [
 ]
 
 
-def content_opener(source_paths: Sequence[Path]) -> Opener:
+def content_opener(source_paths: Sequence[Source]) -> Opener:
     """Reads the objects from the export."""
 
     def read(rows: Sequence[Row]) -> Iterable[tuple[Row, Content]]:

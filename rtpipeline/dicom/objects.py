@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import zipfile
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, cast
 
 from rtpipeline.dicom.archives import READ_ERRORS, READABLE, Budget, MemberReader, Refusals, everything, sniff
+from rtpipeline.dicom.bucket_sources import BucketFile
 from rtpipeline.dicom.sources import stored_name
 from rtpipeline.dicom.window import Window
 
@@ -20,17 +22,22 @@ STREAM_BUFFER_BYTES = 1024**2
 class SourceFile:
     """An open file of an export, known by its content; close it or use it in `with`.
 
+    Parameters
+    ----------
+    first: bytes of an object that the first request asks for at least.
+
     Raises
     ------
     OSError: it cannot be opened or read.
+    TransientError, UsageError: the same of a bucket.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BucketFile, first: int = 0) -> None:
         self.name = stored_name(path.name)
         self._streams: list[BinaryIO] = []
-        self._raw = path.open("rb", buffering=0)
+        self._raw = path.open("rb", buffering=0) if isinstance(path, Path) else path.open_object(first)
         try:
-            self.size = os.fstat(self._raw.fileno()).st_size
+            self.size = self._length()
             self.window = Window(self._raw.read, self.size, self._read_at)
             self.archive_kind = sniff(self.window.fill(512))
         except OSError:
@@ -76,13 +83,28 @@ class SourceFile:
         else:
             refusals.refused[f"{self.archive_kind} archive, a kind that is not read"] += 1
 
+    def _length(self) -> int:
+        """Size in bytes; of an object, known with its first bytes."""
+        if isinstance(self._raw, io.FileIO):
+            return os.fstat(self._raw.fileno()).st_size
+        try:
+            return self._raw.size
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, "no such object") from None
+
     def _read_at(self, offset: int, count: int) -> bytes:
-        return os.pread(self._raw.fileno(), count, offset)
+        if isinstance(self._raw, io.FileIO):
+            return os.pread(self._raw.fileno(), count, offset)
+        return self._raw.read_at(offset, count)
 
     def _stream(self) -> BinaryIO:
-        self._raw.seek(0)
-        # a descriptor of its own, because archive modules close what they are given
-        own = io.FileIO(os.dup(self._raw.fileno()), "rb")
+        own: io.RawIOBase
+        if isinstance(self._raw, io.FileIO):
+            self._raw.seek(0)
+            # a descriptor of its own, because archive modules close what they are given
+            own = io.FileIO(os.dup(self._raw.fileno()), "rb")
+        else:
+            own = self._raw.again()
         stream = cast(BinaryIO, io.BufferedReader(own, STREAM_BUFFER_BYTES))
         self._streams.append(stream)
         return stream

@@ -11,7 +11,8 @@ import struct
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,12 +26,17 @@ from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom import decoders  # noqa: F401  (what reads pixels later must not meet the decoder it removes)
 from rtpipeline.dicom.archives import ArchiveReadError, Refusals, Selection
 from rtpipeline.dicom.objects import SourceFile
-from rtpipeline.dicom.sources import locate
+from rtpipeline.dicom.sources import Source, locate
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import DataError
+from rtpipeline.store.transfers import in_order
 
 Row: TypeAlias = Mapping[str, Any]
 """A row of the index; `source`, `path`, `member` say where the object is."""
+
+AHEAD_BYTES = 8 * 1024**2
+"""Objects up to this size are fetched whole before they are asked for."""
+AHEAD_THREADS = 8
 
 PYDICOM_ERRORS = (
     InvalidDicomError,
@@ -57,7 +63,7 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
 
-def read_dataset(source_paths: Sequence[Path], row: Row, *, stop_before_pixels: bool = False) -> pydicom.Dataset:
+def read_dataset(source_paths: Sequence[Source], row: Row, *, stop_before_pixels: bool = False) -> pydicom.Dataset:
     """One object of the index, with a transfer syntax even where the file has none.
 
     Raises
@@ -70,7 +76,7 @@ def read_dataset(source_paths: Sequence[Path], row: Row, *, stop_before_pixels: 
 
 
 def open_many(
-    rows: Iterable[Row], source_paths: Sequence[Path], *, stop_before_pixels: bool = False
+    rows: Iterable[Row], source_paths: Sequence[Source], *, stop_before_pixels: bool = False
 ) -> Iterator[tuple[Row, pydicom.Dataset]]:
     """(row, data set) of every row, each file or archive opened once; by file, then as stored in it.
 
@@ -86,7 +92,7 @@ def open_many(
         yield row, dataset_of(data, row, stop_before_pixels=stop_before_pixels)
 
 
-def open_windows(rows: Iterable[Row], source_paths: Sequence[Path]) -> Iterator[tuple[Row, Window]]:
+def open_windows(rows: Iterable[Row], source_paths: Sequence[Source]) -> Iterator[tuple[Row, Window]]:
     """(row, bytes) of every row, each file or archive opened once; a window is valid until the next one is asked for.
 
     Raises
@@ -96,10 +102,10 @@ def open_windows(rows: Iterable[Row], source_paths: Sequence[Path]) -> Iterator[
     by_file: dict[tuple[int, str], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         by_file[row["source"], row["path"]][row["member"]] = row
-    for (source, path), wanted in by_file.items():
+    for wanted, opened in _opened(by_file, source_paths):
         missing = dict(wanted)
         try:
-            with SourceFile(locate(source_paths[source], path)) as file:
+            with opened() as file:
                 for member, window in file.objects(refusals=Refusals(), select=Selection(wanted)):
                     if member in missing:
                         yield missing.pop(member), window
@@ -109,6 +115,34 @@ def open_windows(rows: Iterable[Row], source_paths: Sequence[Path]) -> Iterator[
             raise _unreadable(next(iter(wanted.values())), type(error).__name__) from error
         if missing:
             raise _gone(next(iter(missing.values())))
+
+
+def _opened(
+    by_file: Mapping[tuple[int, str], Mapping[str, Row]], source_paths: Sequence[Source]
+) -> Iterator[tuple[Mapping[str, Row], Callable[[], SourceFile]]]:
+    """The rows of each file, and what opens it. Files in a bucket are asked for some ahead, small ones whole."""
+
+    def open_file(place: tuple[int, str], wanted: Mapping[str, Row]) -> SourceFile:
+        size = wanted[""]["size"] if set(wanted) == {""} else 0
+        source, path = place
+        return SourceFile(locate(source_paths[source], path), first=size if size <= AHEAD_BYTES else 0)
+
+    def open_ahead(item: tuple[tuple[int, str], Mapping[str, Row]]) -> Callable[[], SourceFile]:
+        try:
+            file = open_file(*item)
+        except OSError as error:
+            return partial(_raise, error)
+        return lambda: file
+
+    if len(by_file) == 1 or all(isinstance(source, Path) for source in source_paths):
+        for place, wanted in by_file.items():
+            yield wanted, partial(open_file, place, wanted)
+        return
+    yield from zip(by_file.values(), in_order(open_ahead, by_file.items(), threads=AHEAD_THREADS), strict=True)
+
+
+def _raise(error: OSError) -> SourceFile:
+    raise error
 
 
 def dataset_of(data: bytes, row: Row, *, stop_before_pixels: bool = False) -> pydicom.Dataset:

@@ -20,7 +20,7 @@ from rtpipeline.dicom.duplicates import Opener, content_opener
 from rtpipeline.dicom.scan_findings import Tally, file_subject, findings_of, source_subject
 from rtpipeline.dicom.scan_pool import ScanPool
 from rtpipeline.dicom.scan_tasks import ScanBatch, ScanTask
-from rtpipeline.dicom.sources import FileEntry, Walk, walk
+from rtpipeline.dicom.sources import FileEntry, Source, Walk, resolved, walk
 from rtpipeline.errors import UsageError
 
 CHUNK_FILES = 64
@@ -41,7 +41,7 @@ class ScanResult:
 
 
 def scan(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     *,
     workers: int,
     secret: bytes,
@@ -53,7 +53,7 @@ def scan(
 
     Parameters
     ----------
-    sources: folders, archives or single files.
+    sources: folders, archives or single files, also in buckets.
     workers: processes; 1 reads in this process.
     secret: of the cohort, for the names in findings.
     verify_content: digest of the whole content of every object, instead of RT objects and colliding UIDs only.
@@ -66,10 +66,7 @@ def scan(
     TransientError: a worker died, or the storage failed.
     """
     met = Walk()
-    roots = tuple(path.resolve() for path in sources)
-    absent = [number for number, path in enumerate(roots) if not path.exists()]
-    if absent:
-        raise UsageError(f"input {absent[0]} does not exist; give folders, archives or files that can be read.")
+    roots = tuple(_existing(number, source) for number, source in enumerate(sources))
     entries = list(walk(roots, ignore=ignore, met=met))
     state = _Gathered(progress, len(entries))
     with ScanPool(workers) as pool:
@@ -94,6 +91,13 @@ def scan(
         "not_dicom": dict(sorted(state.not_dicom.items())),
     }
     return ScanResult(table, findings_of(state.tally, secret), counts, content_opener(roots))
+
+
+def _existing(number: int, source: Source) -> Source:
+    try:
+        return resolved(source)
+    except OSError as error:
+        raise UsageError(f"input {number} does not exist; give folders, archives or files that can be read.") from error
 
 
 class _Gathered:
@@ -123,7 +127,7 @@ class _Gathered:
             self._progress(self._done, self.total)
 
 
-def _tasks(sources: tuple[Path, ...], entries: Iterable[FileEntry], with_content: bool) -> Iterator[ScanTask]:
+def _tasks(sources: tuple[Source, ...], entries: Iterable[FileEntry], with_content: bool) -> Iterator[ScanTask]:
     """Chunks of files; large ones first and alone, so that no archive is still read when all else is done."""
     entries = list(entries)
     large = sorted((e for e in entries if e.size > CHUNK_BYTES), key=lambda entry: -entry.size)
@@ -165,7 +169,7 @@ def _colliding(table: pa.Table) -> set[tuple[int, str, str]]:
 def _with_content(
     table: pa.Table,
     pool: ScanPool,
-    sources: tuple[Path, ...],
+    sources: tuple[Source, ...],
     entries: list[FileEntry],
     again: set[tuple[int, str, str]],
     state: _Gathered,

@@ -22,21 +22,24 @@ from rtpipeline.dicom.scan_findings import (
     file_subject,
     source_subject,
 )
-from rtpipeline.dicom.sources import TRANSIENT_ERRNOS, FileEntry, locate
+from rtpipeline.dicom.sources import TRANSIENT_ERRNOS, FileEntry, Source, locate
 from rtpipeline.dicom.window import Window
 from rtpipeline.errors import OutOfMemoryError, TransientError
+from rtpipeline.store.transfers import in_order
 
 ZIP_PART_MEMBERS = 512
 """Members of a zip that one task reads at least; a zip can be entered anywhere, a tar only read through."""
 ZIP_PARTS = 32
 """Tasks at most for one zip, since each of them reads its directory."""
+BUCKET_THREADS = 8
+"""Files of a bucket that one worker reads at once; each may be a structure set that is held whole."""
 
 
 @dataclass(frozen=True)
 class ScanTask:
     """Files that one call reads."""
 
-    sources: tuple[Path, ...]
+    sources: tuple[Source, ...]
     entries: tuple[FileEntry, ...]
     with_content: bool
     part: slice | None = None
@@ -57,6 +60,7 @@ class ScanBatch:
     """what is left to read: the parts of large zips"""
 
 
+_NO_ROWS = pa.RecordBatch.from_pylist([], SCAN_SCHEMA)
 _stop_requested: Event | None = None
 
 
@@ -70,31 +74,52 @@ def start_worker(stop: Event) -> None:
 def read_task(task: ScanTask) -> ScanBatch:
     """Rows and problems of the files of a task."""
     rows: list[dict[str, Any]] = []
-    batch = ScanBatch(pa.RecordBatch.from_pylist([], SCAN_SCHEMA))
-    for entry in task.entries:
-        if _stop_requested is not None and _stop_requested.is_set():
-            break
-        try:
-            _read_file(task, entry, rows, batch)
-        except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-            batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be opened: {type(error).__name__}"] += 1
-        except MemoryError as error:
-            raise OutOfMemoryError("Memory ran out while DICOM headers were read; run with fewer workers.") from error
-        except OSError as error:
-            if error.errno in TRANSIENT_ERRNOS:
-                raise TransientError(f"The storage failed while DICOM headers were read ({error.strerror}).") from error
-            batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be read: {type(error).__name__}"] += 1
-        if task.part is None or not task.part.start:
-            batch.counts["files"] += 1
+    batch = ScanBatch(_NO_ROWS)
+    if all(isinstance(source, Path) for source in task.sources):
+        for entry in task.entries:
+            _read_entry(task, entry, rows, batch)
+    else:
+        # of a bucket several files at once, since each answer takes its time whoever asks
+        for one_rows, one in in_order(lambda entry: _alone(task, entry), task.entries, threads=BUCKET_THREADS):
+            rows += one_rows
+            batch.tally.update(one.tally)
+            batch.counts.update(one.counts)
+            batch.not_dicom.update(one.not_dicom)
+            batch.parts += one.parts
     batch.rows = record_batch(rows)
     return batch
+
+
+def _alone(task: ScanTask, entry: FileEntry) -> tuple[list[dict[str, Any]], ScanBatch]:
+    rows: list[dict[str, Any]] = []
+    batch = ScanBatch(_NO_ROWS)
+    _read_entry(task, entry, rows, batch)
+    return rows, batch
+
+
+def _read_entry(task: ScanTask, entry: FileEntry, rows: list[dict[str, Any]], batch: ScanBatch) -> None:
+    """Appends the rows of one file, and counts it and what keeps it from being read."""
+    if _stop_requested is not None and _stop_requested.is_set():
+        return
+    try:
+        _read_file(task, entry, rows, batch)
+    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+        batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be opened: {type(error).__name__}"] += 1
+    except MemoryError as error:
+        raise OutOfMemoryError("Memory ran out while DICOM headers were read; run with fewer workers.") from error
+    except OSError as error:
+        if error.errno in TRANSIENT_ERRNOS:
+            raise TransientError(f"The storage failed while DICOM headers were read ({error.strerror}).") from error
+        batch.tally["FILE_TRUNCATED", file_subject(entry.path), f"cannot be read: {type(error).__name__}"] += 1
+    if task.part is None or not task.part.start:
+        batch.counts["files"] += 1
 
 
 def _read_file(task: ScanTask, entry: FileEntry, rows: list[dict[str, Any]], batch: ScanBatch) -> None:
     """Appends the rows of one file, and counts what is wrong with it."""
     refusals = Refusals()
     archive = file_subject(entry.path, label="archive")
-    with SourceFile(locate(task.sources[entry.source], entry.path)) as file:
+    with SourceFile(locate(task.sources[entry.source], entry.path, entry.key)) as file:
         if file.archive_kind == "zip" and task.part is None and task.members is None:
             members = file.member_count()
             step = max(ZIP_PART_MEMBERS, -(-members // ZIP_PARTS))

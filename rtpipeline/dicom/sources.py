@@ -1,4 +1,4 @@
-"""The files below the input folders, in one fixed order, without opening any of them."""
+"""The files below the inputs, in one fixed order, without opening any of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from rtpipeline.errors import TransientError
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.bucket_sources import BucketFile, BucketSource
+
+Source: TypeAlias = "Path | BucketSource"
+"""Where an export lies: a folder, archive or single file, or the like in a bucket (`bucket_sources.sources_of`)."""
 
 SYSTEM_FOLDERS = frozenset({".snapshot", ".zfs", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".Trash"})
 """Snapshots and bins of storage systems: they repeat the data beside them, so they are counted and not entered."""
@@ -34,6 +41,8 @@ class FileEntry:
     size: int
     """bytes"""
     mtime_ns: int
+    key: str = ""
+    """of the object, where the source is in a bucket"""
 
 
 @dataclass
@@ -55,8 +64,19 @@ def stored_name(name: str) -> str:
     return name
 
 
-def locate(source: Path, path: str) -> Path:
-    """The file that `path` of the index names below `source`; undoes `stored_name`."""
+def locate(source: Source, path: str, key: str = "") -> Path | BucketFile:
+    """The file that `path` of the index names below `source`; undoes `stored_name`.
+
+    Parameters
+    ----------
+    key: of the object, where the source is in a bucket and its listing is at hand.
+
+    Raises
+    ------
+    OSError: a source in a bucket has no such file. (Of a local one opening it says so.)
+    """
+    if not isinstance(source, Path):
+        return source.find(path, key)
     if path == source.name and source.is_file():
         return source
     plain = source / path
@@ -66,14 +86,14 @@ def locate(source: Path, path: str) -> Path:
     return source / _ESCAPED_BYTE.sub(lambda found: chr(int("dc" + found[1], 16)), path)
 
 
-def walk(sources: Sequence[Path], *, ignore: Sequence[Path] = (), met: Walk | None = None) -> Iterator[FileEntry]:
+def walk(sources: Sequence[Source], *, ignore: Sequence[Path] = (), met: Walk | None = None) -> Iterator[FileEntry]:
     """Every regular file below the sources, by source, then by path in code point order of its parts.
 
     Symbolic links are followed; a folder that was entered already within one source is not entered again.
 
     Parameters
     ----------
-    sources: folders or single files (an archive, say).
+    sources: folders or single files (an archive, say), also in buckets.
     ignore: folders that are left out, such as an output store inside the input.
     met: receives what could not be listed.
 
@@ -84,6 +104,9 @@ def walk(sources: Sequence[Path], *, ignore: Sequence[Path] = (), met: Walk | No
     met = met if met is not None else Walk()
     left_out = {path.resolve() for path in ignore}
     for number, source in enumerate(sources):
+        if not isinstance(source, Path):
+            yield from source.entries(number, met)
+            continue
         if source.is_file():
             status = source.stat()
             yield FileEntry(number, stored_name(source.name), status.st_size, status.st_mtime_ns)
@@ -143,18 +166,38 @@ def _name_of(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, kind) if kind == "OSError" else kind
 
 
-def listing(sources: Sequence[Path], *, ignore: Sequence[Path] = ()) -> list[tuple[int, str, int, int]]:
+def listing(sources: Sequence[Source], *, ignore: Sequence[Path] = ()) -> list[tuple[int, str, int, int]]:
     """(source, path, bytes, mtime in ns) of every file, sorted; no file is opened."""
     found = [(entry.source, entry.path, entry.size, entry.mtime_ns) for entry in walk(sources, ignore=ignore)]
     return sorted(found)
 
 
-def listing_digest(sources: Sequence[Path], *, ignore: Sequence[Path] = ()) -> str:
+def listing_digest(sources: Sequence[Source], *, ignore: Sequence[Path] = ()) -> str:
     """64 hex digits over path below its source, size and modification time of every file: what organize depends on.
 
     The place of the sources themselves does not count, so a mounted copy with the same times has the same digest.
     """
+    return digest_of(listing(sources, ignore=ignore))
+
+
+def digest_of(listed: Iterable[tuple[int, str, int, int]]) -> str:
+    """The digest of a sorted `listing`."""
     digest = hashlib.sha256()
-    for source, path, size, mtime_ns in listing(sources, ignore=ignore):
+    for source, path, size, mtime_ns in listed:
         digest.update(f"{source}\0{path}\0{size}\0{mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def absolute(source: Source) -> Source:
+    """The same source, whatever the working folder becomes."""
+    return source.absolute() if isinstance(source, Path) else source
+
+
+def resolved(source: Source) -> Source:
+    """The source without symbolic links.
+
+    Raises
+    ------
+    FileNotFoundError: a local one does not exist.
+    """
+    return source.resolve(strict=True) if isinstance(source, Path) else source

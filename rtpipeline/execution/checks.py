@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtpipeline import __version__
 from rtpipeline.config import Config
+from rtpipeline.errors import RTpipelineError
 from rtpipeline.execution import environment
 from rtpipeline.stages import STAGES
 from rtpipeline.store.keys import installed_version
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.sources import FileEntry, Source
 
 GIB = 1024**3
 SPACE_PER_INPUT = 3.0
@@ -119,22 +123,19 @@ def _gpu() -> Check:
     return Check("GPU", True, f"{devices} devices, none usable by torch; segmentation would run on the CPU")
 
 
-def run_checks(inputs: Sequence[Path], config: Config, store: Path | None) -> list[Check]:
+def run_checks(inputs: Sequence[Source], config: Config, store: Path | None) -> list[Check]:
     """Whether a run with these inputs can work. Nothing is computed and nothing is written."""
-    from rtpipeline.dicom.sources import FileEntry, Walk, walk
+    from rtpipeline.dicom.sources import Walk, walk
 
     met = Walk()
     sizes: list[tuple[int, int]] = []
     first: dict[int, FileEntry] = {}
-    present = [path for path in inputs if path.exists()]
+    absent = {source: why for source in inputs if (why := _absence(source))}
+    present = [source for source in inputs if source not in absent]
     for entry in walk(present, met=met):
         sizes.append((entry.source, entry.size))
         first.setdefault(entry.source, entry)
-    checks = [
-        Check("input", False, f"{path} does not exist", "give another --input")
-        for path in inputs
-        if path not in present
-    ]
+    checks = [Check("input", False, why, "give another --input") for why in absent.values()]
     for number, path in enumerate(present):
         count = sum(source == number for source, _ in sizes)
         checks.append(Check("input", count > 0, f"{path}: {count} files", "give the folder or archive of the export"))
@@ -147,15 +148,27 @@ def run_checks(inputs: Sequence[Path], config: Config, store: Path | None) -> li
     return [*checks, *weights_checks(config)]
 
 
-def _readable(path: Path, entry: Any) -> Check:
+def _absence(source: Source) -> str:
+    """Why a source is not there; '' where it is."""
+    if isinstance(source, Path):
+        return "" if source.exists() else f"{source} does not exist"
+    try:
+        source.check()
+    except RTpipelineError as error:
+        return str(error)
+    return ""
+
+
+def _readable(source: Source, entry: FileEntry) -> Check:
+    from rtpipeline.dicom.objects import SourceFile
     from rtpipeline.dicom.sources import locate
 
     try:
-        with locate(path, entry.path).open("rb") as file:
-            size = len(file.read(READ_BYTES))
-    except OSError as error:
-        return Check("first file", False, f"{path}: {type(error).__name__}", "change its permissions")
-    return Check("first file", True, f"{path}: {size} bytes read")
+        with SourceFile(locate(source, entry.path, entry.key)) as file:
+            size = len(file.window.at(0, min(READ_BYTES, file.size)) or b"")
+    except (OSError, RTpipelineError) as error:
+        return Check("first file", False, f"{source}: {type(error).__name__}", "change its permissions")
+    return Check("first file", True, f"{source}: {size} bytes read")
 
 
 def weights_checks(config: Config) -> list[Check]:

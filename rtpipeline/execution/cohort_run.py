@@ -11,6 +11,7 @@ from typing import Any
 
 from rtpipeline.config import Config
 from rtpipeline.contracts.manifests import CohortManifest
+from rtpipeline.dicom.sources import Source, absolute, listing_digest
 from rtpipeline.errors import ExitCode, UsageError
 from rtpipeline.execution.admission import Admission, Limits
 from rtpipeline.execution.attempts import Attempts, Finished, Task
@@ -43,7 +44,7 @@ COHORT_STAGES_LOGS = "cohort"
 class RunOptions:
     """What `run` and `retry` are asked for."""
 
-    inputs: tuple[Path, ...]
+    inputs: tuple[Source, ...]
     store: Path
     cohort: str
     config: Config
@@ -71,14 +72,18 @@ def run_cohort(options: RunOptions, display: Display) -> RunSummary:
             return CohortRun(options, folder, display, interrupted).run()
 
 
-def check_inputs(inputs: Sequence[Path], store: Path) -> None:
+def check_inputs(inputs: Sequence[Source], store: Path) -> None:
     """Refuse sources that do not exist, and a store that would be read as part of the export.
 
     Raises
     ------
     UsageError: one of these.
+    TransientError: a bucket cannot be reached.
     """
     for path in inputs:
+        if not isinstance(path, Path):
+            path.check()
+            continue
         if not path.exists():
             raise UsageError(f"--input {path} does not exist; give the folder or archive of the export.")
         if store.resolve().is_relative_to(path.resolve()):
@@ -125,13 +130,11 @@ class CohortRun:
         self._interrupted = interrupted
         self._started = datetime.now(UTC)
         self._clock_s = time.monotonic()
-        self._sources = tuple(path.absolute() for path in options.inputs)
+        self._sources = tuple(map(absolute, options.inputs))
         self._forced = forced_stages(options.force, options.config)
 
     def run(self) -> RunSummary:
         """Everything; servers and their stages end with it, however it ends."""
-        from rtpipeline.dicom.sources import listing_digest
-
         config = self._options.config
         key = organize_key(listing_digest(self._sources), config)
         run_id = new_run(self._folder, digest([key, all_settings(config)]), self._started)

@@ -12,6 +12,7 @@ from rtpipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from rtpipeline.config import Config
+    from rtpipeline.dicom.sources import Source
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class StageContext:
     threads: int = 1
     workers: int = 1
     """processes that the stage may use at once; never changes a number"""
-    sources: tuple[Path, ...] = ()
+    sources: tuple[Source, ...] = ()
     """readers only (organize, prepare_*): the export"""
     private: Path | None = None
     """organize, prepare_* and aggregation only: the folder with secret, index and registry"""

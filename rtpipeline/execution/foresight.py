@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rtpipeline.contracts.manifests import CohortManifest
-from rtpipeline.dicom.sources import listing_digest
+from rtpipeline.dicom.sources import absolute, listing_digest
 from rtpipeline.execution.cohort_run import RunOptions, check_inputs, organized
 from rtpipeline.execution.plan import CohortPlan, Prediction, forced_stages, make_plan, organize_key, select
 from rtpipeline.execution.reasons import Demands, Kind, Reason
@@ -45,7 +45,7 @@ def foresee(options: RunOptions) -> Foresight:
     check_inputs(options.inputs, options.store)
     folder = CohortFolder(options.store.absolute(), options.cohort)
     forced = forced_stages(options.force, options.config)
-    sources = [path.absolute() for path in options.inputs]
+    sources = [absolute(source) for source in options.inputs]
     key = organize_key(listing_digest(sources), options.config)
     done = organized(folder, key)
     if done is None or "organize" in forced:

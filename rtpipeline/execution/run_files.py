@@ -6,13 +6,15 @@ import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtpipeline.config import Config, config_yaml, parse_config, without_folders
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.plan import CohortPlan, Item
 from rtpipeline.store.folder import CohortFolder, write_atomically
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.sources import Source
 
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 TIME_LENGTH = 15
@@ -101,13 +103,13 @@ def earlier_failures(folder: CohortFolder) -> dict[tuple[str, str, str], str]:
 class Remembered:
     """What `retry` starts again with."""
 
-    inputs: tuple[Path, ...]
+    inputs: tuple[Source, ...]
     config: Config
 
 
-def remember_inputs(folder: CohortFolder, inputs: tuple[Path, ...], config: Config) -> None:
-    """Keep the paths of the export and the configuration with its paths, under `private/`."""
-    content = {"inputs": [str(path) for path in inputs], "config": config.model_dump(mode="json")}
+def remember_inputs(folder: CohortFolder, inputs: tuple[Source, ...], config: Config) -> None:
+    """Keep the paths or URLs of the export and the configuration with its paths, under `private/`."""
+    content = {"inputs": [str(source) for source in inputs], "config": config.model_dump(mode="json")}
     write_atomically(folder.private / "inputs.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -122,7 +124,10 @@ def remembered_inputs(folder: CohortFolder) -> Remembered:
     if not path.is_file():
         raise UsageError(f"cohort {folder.cohort} in {folder.store} has not been run; use `rtpipeline run` first.")
     content = json.loads(path.read_bytes())
-    return Remembered(tuple(map(Path, content["inputs"])), parse_config(content["config"], str(path)))
+    from rtpipeline.dicom.bucket_sources import sources_of
+
+    inputs = tuple(source for text in content["inputs"] for source in sources_of(text))
+    return Remembered(inputs, parse_config(content["config"], str(path)))
 
 
 def write_config(folder: CohortFolder, run_id: str, config: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rtpipeline.contracts.findings import Severity, finding
 from rtpipeline.execution.admission import MACHINE, POOL, Admission
@@ -17,6 +17,9 @@ from rtpipeline.execution.plan import CohortPlan, Item
 from rtpipeline.execution.ready_queue import ReadyQueue
 from rtpipeline.execution.stage_entry import StageRequest
 from rtpipeline.stages import STAGES
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.sources import Source
 
 TICK_S = 0.5
 """The display is drawn and an interruption noticed at least this often."""
@@ -46,7 +49,7 @@ class Locations:
     organize: Path
     """organize's output"""
     private: Path
-    sources: tuple[Path, ...]
+    sources: tuple[Source, ...]
     logs: Path
     run_id: str
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtpipeline import __version__
 from rtpipeline.config import Config
@@ -30,6 +31,9 @@ from rtpipeline.execution.stage_log import safe_traceback
 from rtpipeline.stages import STAGES, Stage
 from rtpipeline.store.folder import publish, temporary_sibling
 from rtpipeline.store.keys import config_slice, library_version, output_digest, settings_digest
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ class StageRequest:
     stage_key: str = ""
     course_id: str | None = None
     inputs: dict[str, Path] = field(default_factory=dict)
-    sources: tuple[Path, ...] = ()
+    sources: tuple[Source, ...] = ()
     private: Path | None = None
     store: Path | None = None
     run_id: str = ""

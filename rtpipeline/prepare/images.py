@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from pydicom.dataset import Dataset
 
 from rtpipeline.contracts.findings import Severity
 from rtpipeline.dicom.archives import ArchiveReadError
-from rtpipeline.dicom.open import dataset_of, open_windows
+from rtpipeline.dicom.open import AHEAD_THREADS, dataset_of, open_windows
+from rtpipeline.dicom.sources import Source
 from rtpipeline.errors import DataError
 from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.prepare.image_table import write_images
 from rtpipeline.prepare.one_image import ImageJob, ImageResult, listed_row, prepare_image
 from rtpipeline.prepare.read_planes import Row
+from rtpipeline.store.transfers import in_order
 
 log = logging.getLogger(__name__)
 
@@ -82,22 +85,35 @@ def referenced_instances(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(referenced)
 
 
-def readable_objects(sources: Sequence[Path], rows: Sequence[Row]) -> Iterator[tuple[Row, Dataset]]:
+def readable_objects(sources: Sequence[Source], rows: Sequence[Row]) -> Iterator[tuple[Row, Dataset]]:
     """The objects of some rows, each file or archive opened once. One that is gone or cannot be read is left out, so
     that the other slices of its series go on without it."""
     by_file: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for row in rows:
         by_file[row["source"], row["path"]].append(row)
-    for group in by_file.values():
-        try:
+    for contents in _contents(list(by_file.values()), sources):
+        for row, content in contents:
+            try:
+                ds = dataset_of(content, row)
+            except DataError:
+                continue
+            yield row, ds
+
+
+def _contents(groups: Sequence[Sequence[Row]], sources: Sequence[Source]) -> Iterator[Iterable[tuple[Row, bytes]]]:
+    """For each file its rows with their bytes; of a bucket, plain files are read some ahead."""
+
+    def read(group: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
+        with contextlib.suppress(DataError, ArchiveReadError):
             for row, window in open_windows(group, sources):
-                try:
-                    ds = dataset_of(b"".join(window.stream(0)), row)
-                except DataError:
-                    continue
-                yield row, ds
-        except (DataError, ArchiveReadError):
-            continue
+                yield row, b"".join(window.stream(0))
+
+    def read_ahead(group: Sequence[Row]) -> Iterable[tuple[Row, bytes]]:
+        return read(group) if any(row["member"] for row in group) else list(read(group))
+
+    if all(isinstance(source, Path) for source in sources):
+        return map(read, groups)
+    return in_order(read_ahead, groups, threads=AHEAD_THREADS)
 
 
 def _private(context: StageContext) -> Path:

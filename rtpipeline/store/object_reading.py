@@ -196,7 +196,12 @@ class ObjectFile(io.RawIOBase):
         if count <= 0:
             return
         reading = RangeReading(self._bucket, self._key, offset, count, self._etag)
-        self._held = b"".join(reading.blocks())
+        try:
+            self._held = b"".join(reading.blocks())
+        except KeyError:
+            if self._size is None:
+                raise
+            raise TransientError("an object went away while it was read; try again") from None
         self._etag = reading.etag
         if self._size is None:
             self._size = offset + len(self._held) if reading.size is None else reading.size
