@@ -218,8 +218,9 @@ def connect(namespace: str | None = None) -> Cluster:
             config.load_incluster_config(client_configuration=settings)
             default = (ACCOUNT / "namespace").read_text().strip()
         else:
-            config.load_kube_config(client_configuration=settings)
-            context = config.list_kube_config_contexts()[1]
+            file = os.environ.get("KUBECONFIG")  # given, since the client reads the variable once, when imported
+            config.load_kube_config(config_file=file, client_configuration=settings)
+            context = config.list_kube_config_contexts(config_file=file)[1]
             default = context["context"].get("namespace") or "default"
     except (ConfigException, OSError, TypeError, KeyError) as error:
         raise messages.no_configuration(str(error) or type(error).__name__) from None
