@@ -1,7 +1,8 @@
 """Fill a folder with the weights of networks: `fetch_weights.py PLAN FOLDER`. Every file is checked against its sha256.
 
-PLAN is JSON: {"files": [{"url", "sha256", "path"?}], "mirror": {"url", "sha256"}}. What is there and right is left alone,
-so an interrupted fetch goes on where it stopped. Files appear whole or not at all, and SHA256SUMS last, which lists them.
+PLAN is JSON: {"files": [{"url", "sha256", "path"?}], "mirror": {"url", "sha256"}}. What is there and right is left
+alone, so an interrupted fetch goes on where it stopped. Files appear whole or not at all, and SHA256SUMS last, which
+lists them.
 
 Exit codes: 2 the plan is wrong, 3 a file differs from its sha256 (neither is mended by another attempt), 75 try again.
 """

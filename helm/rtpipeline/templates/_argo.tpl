@@ -58,9 +58,13 @@ Helpers here change the object that they are given and print nothing.
   {{- $_ := set $spec "automountServiceAccountToken" false -}}
   {{- $_ := set $spec "executor" (dict "serviceAccountName" $spec.serviceAccountName) -}}
 {{- end -}}
+{{- $defaults := dict "store" (include "rtpipeline.store" $root) "prefix" (include "rtpipeline.prefix" $root) -}}
+{{- if .isCron -}}
+  {{- $_ := set $defaults "inbox" (printf "s3://%s/%s" $values.s3.bucket (trimAll "/" $values.discover.inbox)) -}}
+  {{- $_ := set $defaults "configuration" $values.discover.configuration -}}
+{{- end -}}
 {{- range $parameter := dig "arguments" "parameters" list $spec -}}
-  {{- if eq $parameter.name "store" }}{{ $_ := set $parameter "value" (include "rtpipeline.store" $root) }}{{ end -}}
-  {{- if eq $parameter.name "prefix" }}{{ $_ := set $parameter "value" (include "rtpipeline.prefix" $root) }}{{ end -}}
+  {{- if hasKey $defaults $parameter.name }}{{ $_ := set $parameter "value" (get $defaults $parameter.name) }}{{ end -}}
 {{- end -}}
 {{- if $spec.volumes }}{{ $_ := include "rtpipeline.argo.volumes" (dict "root" $root "owner" $spec) }}{{ end -}}
 {{- end }}

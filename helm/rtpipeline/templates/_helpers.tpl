@@ -27,8 +27,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.s3.prefix | trimAll "/" }}{{ . }}/{{ end -}}
 {{- end }}
 
+{{- /* The same as a URL. */}}
 {{- define "rtpipeline.store" -}}
-s3://{{ .Values.s3.bucket }}/{{ include "rtpipeline.prefix" . }}
+s3://{{ list .Values.s3.bucket (.Values.s3.prefix | trimAll "/") | compact | join "/" }}
 {{- end }}
 
 {{- /* host:port of the object store. */}}
