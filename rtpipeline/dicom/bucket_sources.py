@@ -42,10 +42,12 @@ class BucketFile:
     key: str
     name: str
     """last part of its path"""
+    first: int = FIRST_READ_BYTES
+    """bytes that the first request asks for"""
 
-    def open_object(self, first: int = 0) -> ObjectFile:
-        """The object as a seekable file; nothing is fetched yet. The first read asks for `first` bytes at least."""
-        return ObjectFile(self.bucket.name, self.bucket.prefix + self.key, first=max(first, FIRST_READ_BYTES))
+    def open_object(self) -> ObjectFile:
+        """The object as a seekable file; nothing is fetched yet."""
+        return ObjectFile(self.bucket.name, self.bucket.prefix + self.key, first=self.first)
 
 
 class BucketSource(ABC):

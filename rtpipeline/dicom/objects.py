@@ -22,20 +22,16 @@ STREAM_BUFFER_BYTES = 1024**2
 class SourceFile:
     """An open file of an export, known by its content; close it or use it in `with`.
 
-    Parameters
-    ----------
-    first: bytes of an object that the first request asks for at least.
-
     Raises
     ------
     OSError: it cannot be opened or read.
     TransientError, UsageError: the same of a bucket.
     """
 
-    def __init__(self, path: Path | BucketFile, first: int = 0) -> None:
+    def __init__(self, path: Path | BucketFile) -> None:
         self.name = stored_name(path.name)
         self._streams: list[BinaryIO] = []
-        self._raw = path.open("rb", buffering=0) if isinstance(path, Path) else path.open_object(first)
+        self._raw = path.open("rb", buffering=0) if isinstance(path, Path) else path.open_object()
         try:
             self.size = self._length()
             self.window = Window(self._raw.read, self.size, self._read_at)

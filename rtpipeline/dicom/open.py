@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydicom.uid import UID
 from rtpipeline.contracts.findings import Finding, finding
 from rtpipeline.dicom import decoders  # noqa: F401  (what reads pixels later must not meet the decoder it removes)
 from rtpipeline.dicom.archives import ArchiveReadError, Refusals, Selection
+from rtpipeline.dicom.bucket_sources import BucketFile
 from rtpipeline.dicom.objects import SourceFile
 from rtpipeline.dicom.sources import Source, locate
 from rtpipeline.dicom.window import Window
@@ -123,9 +125,11 @@ def _opened(
     """The rows of each file, and what opens it. Files in a bucket are asked for some ahead, small ones whole."""
 
     def open_file(place: tuple[int, str], wanted: Mapping[str, Row]) -> SourceFile:
-        size = wanted[""]["size"] if set(wanted) == {""} else 0
         source, path = place
-        return SourceFile(locate(source_paths[source], path), first=size if size <= AHEAD_BYTES else 0)
+        file = locate(source_paths[source], path)
+        if isinstance(file, BucketFile) and set(wanted) == {""} and file.first < wanted[""]["size"] <= AHEAD_BYTES:
+            file = replace(file, first=wanted[""]["size"])
+        return SourceFile(file)
 
     def open_ahead(item: tuple[tuple[int, str], Mapping[str, Row]]) -> Callable[[], SourceFile]:
         try:
