@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_proxy import Proxy, proxy_before
 from tests.s3_server import S3Server, running_weed, weed_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,3 +58,17 @@ def s3_environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Se
 def bucket_url(s3_environment: S3Server) -> str:
     """`s3://bucket/prefix` on a real S3 server that the environment names, with a new prefix for every test."""
     return f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def s3_proxy(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that the S3 server is now asked through, to spoil and to count; ask for it together with `bucket_url`."""
+    with proxy_before(s3_environment) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
+
+
+@pytest.fixture
+def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between attempts at a request to S3 last no time."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *args: 0.0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -101,6 +102,9 @@ def _make(environment: Mapping[str, str], attempts: int | None) -> Any:
         options["retries"] = retries
     if environment.get("RTPIPELINE_S3_ANONYMOUS", "") not in ("", "0"):
         options["signature_version"] = UNSIGNED
+    authority = environment.get("AWS_CA_BUNDLE")
+    if authority and not Path(authority).is_file():
+        raise UsageError(f"AWS_CA_BUNDLE is {authority}, and there is no such file")
     # a server other than AWS takes any region, and a signature needs one
     given = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
     region = given or ("us-east-1" if own_server else None)

@@ -110,10 +110,12 @@ def _of_connection(bucket: str, error: Exception) -> RTpipelineError:
         )
     if isinstance(error, exceptions.CredentialRetrievalError):
         return TransientError(f"the keys for {where} could not be fetched from where they come from ({kind})")
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY" in str(error):
-        return UsageError(
-            f"the certificate of {where} is not trusted: set AWS_CA_BUNDLE to the file of its certificate authority"
-        )
+    if isinstance(error, exceptions.SSLError):
+        if "CERTIFICATE_VERIFY" in str(error):
+            return UsageError(
+                f"the certificate of {where} is not trusted: set AWS_CA_BUNDLE to the file of its certificate authority"
+            )
+        return TransientError(f"no TLS connection to {where}: check http:// or https:// in AWS_ENDPOINT_URL")
     if isinstance(error, (exceptions.ParamValidationError, exceptions.InvalidRegionError, exceptions.NoRegionError)):
         return UsageError(f"bucket {bucket} at {where}: a name or region that cannot be ({kind})")
     if isinstance(error, exceptions.EndpointConnectionError):
