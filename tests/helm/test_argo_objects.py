@@ -75,7 +75,7 @@ def test_the_defaults_change_nothing_of_what_the_stage_table_says(helm: Helm) ->
 
 
 def test_every_expression_survives(helm: Helm) -> None:
-    """Go's templates would fail on `{{=` or swallow `{{x}}`; the ladders, which values may change, are compared as JSON above."""
+    """Go's templates would fail on `{{=` or swallow `{{x}}`. The ladders stand in JSON: compared in the test above."""
     before = Counter(text for each in from_files() for text in strings(each) if "{{" in text and "[asInt" not in text)
     after = Counter(
         text

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -96,36 +96,42 @@ def restricted(security: dict[str, Any]) -> bool:
     )
 
 
+def containers(objects: list[Object]) -> list[Object]:
+    """Every container that computes: of Argo's templates, of the Job and of the tests."""
+    argo = [t["container"] for spec in argo_specs(objects).values() for t in spec["templates"] if "container" in t]
+    return argo + [container for spec in pods(objects).values() for container in spec["containers"]]
+
+
 def test_no_secret_is_rendered_and_none_is_asked_for_by_value(objects: list[Object]) -> None:
     """Secrets come by reference alone; the one that is made (argo.hideToken) is filled by Kubernetes."""
     for each in objects:
         if each["kind"] == "Secret":
             assert each["type"] == "kubernetes.io/service-account-token"
             assert "data" not in each and "stringData" not in each
-    for name, spec in [
-        *pods(objects).items(),
-        *(
-            (f"{n}/{t['name']}", {"containers": [t["container"]]})
-            for n, s in argo_specs(objects).items()
-            for t in s["templates"]
-            if "container" in t
-        ),
-    ]:
-        for variable in (v for container in spec["containers"] for v in container.get("env", [])):
+    for container in containers(objects):
+        for variable in container.get("env", []):
             if re.search("KEY|SECRET|PASSWORD|TOKEN", variable["name"]):
-                assert "value" not in variable, (name, variable["name"])
+                assert set(variable) == {"name", "valueFrom"}, (container["image"], variable["name"])
 
 
 def test_references_within_the_release_are_whole(objects: list[Object]) -> None:
     """ConfigMaps, accounts and claims that pods name are made here, or are among the values that name existing ones."""
     made = {(each["kind"], each["metadata"]["name"]) for each in objects}
-    text = yaml.dump([spec for spec in argo_specs(objects).values()], Dumper=yaml.CSafeDumper)
-    for name in set(re.findall(r"configMap(?:KeyRef)?:\n\s+(?:key: \S+\n\s+)?name: (\S+)", text)):
-        assert ("ConfigMap", name) in made, name
-    repository = named(objects, "ConfigMap", "artifact-repositories")
-    assert (
-        repository["metadata"]["annotations"]["workflows.argoproj.io/default-artifact-repository"] in repository["data"]
-    )
+    for container in containers(objects):
+        for source in (variable.get("valueFrom", {}) for variable in container.get("env", [])):
+            if "configMapKeyRef" in source:
+                settings = named(objects, "ConfigMap", source["configMapKeyRef"]["name"])["data"]
+                assert source["configMapKeyRef"]["key"] in settings
+    for spec in pods(objects).values():
+        assert ("ConfigMap", "rtpipeline-scripts") in made
+        commands = [
+            part for container in spec["containers"] for part in container["command"] if part.startswith("/etc")
+        ]
+        scripts = named(objects, "ConfigMap", "rtpipeline-scripts")["data"]
+        assert commands and all(Path(command).name in scripts for command in commands)
+    for spec in argo_specs(objects).values():
+        repository = spec["artifactRepositoryRef"]
+        assert repository["key"] in named(objects, "ConfigMap", repository["configMap"])["data"]
     semaphores = named(objects, "ConfigMap", "rtpipeline-semaphores")["data"]
     for spec in argo_specs(objects).values():
         for locks in [spec.get("synchronization"), *(t.get("synchronization") for t in spec["templates"])]:

@@ -98,7 +98,7 @@ def other(value: Value) -> Any:
 
 @pytest.fixture(scope="module")
 def small_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart with few stages: a network, a reader, and the limits around them. Each rendering takes a third of the time."""
+    """The chart with few stages: a network, a reader, and the limits around them. It renders in half the time."""
     chart = tmp_path_factory.mktemp("chart") / "rtpipeline"
     shutil.copytree(CHART, chart)
     path = chart / "files" / "rtpipeline-courses.yaml"
@@ -161,7 +161,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_no_object_of_the_schema_takes_unknown_keys() -> None:
-    """Except where Kubernetes itself says what may stand there: maps of strings, and rules written as Kubernetes writes them."""
+    """Except where Kubernetes itself says what may stand there: maps of strings, rules written as it writes them."""
     free = [
         path
         for path, schema in objects_of(SCHEMA)
