@@ -133,6 +133,9 @@ def download(url: str, target: Path) -> None:
     elif url.startswith(("https://", "http://")):
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, target.open("wb") as out:
             shutil.copyfileobj(answer, out, BLOCK)
+            # a connection that breaks looks like the end of the file; what was announced and did not come says so
+            if answer.length:
+                raise FetchError(TRY_AGAIN, f"{url} broke off {answer.length} bytes before its end")
     else:
         raise FetchError(WRONG_PLAN, f"{url} is neither https:// nor s3://")
 
