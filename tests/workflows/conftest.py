@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from rtpipeline.config import load_config
+from rtpipeline.contracts.manifests import Course
+from rtpipeline.execution.cluster_plan import facts_id
+from rtpipeline.store.bucket import Bucket
 from tests.conftest import ROOT
 from tests.workflows.api_server import ApiServer, Cluster, write_kubeconfig
-from tests.workflows.rendered import rendered_objects, stage_templates, templates  # noqa: F401
-from workflows import kube
-from workflows.names import AGGREGATE, COHORT, COURSES
+from tests.workflows.simulated_cohort import Controller, SimulatedCohort, course
+from workflows import following, kube, submit
+from workflows.names import (
+    AGGREGATE,
+    ANNOTATION_CPU_IMAGE,
+    ANNOTATION_GPU_IMAGE,
+    ANNOTATION_WEIGHTS,
+    ARTIFACT_REPOSITORIES,
+    ARTIFACT_REPOSITORY,
+    COHORT,
+    COURSES,
+)
+from workflows.sources import holding
 
 RENDERED = ROOT / "helm" / "rtpipeline" / "files"
 
@@ -45,3 +60,76 @@ def installed(api: Cluster) -> Cluster:
         for reference in references(template["spec"]):
             api.put(kube.CORE_KINDS[reference.kind], reference.name)
     return api
+
+
+@dataclass
+class Scene:
+    """An installed chart, a store, a cohort that pods work on, and the command."""
+
+    api: Cluster
+    store: Bucket
+    cohort: SimulatedCohort
+    controller: Controller
+    export: Path
+    config: Path
+    courses: list[Course]
+
+    def submit(self, *more: str, source: str = "", config: Path | None = None) -> int:
+        """`python -m workflows.submit`."""
+        self.look_at_export()
+        given = ["--cohort", "toys", "--source", source or str(self.export), "--config", str(config or self.config)]
+        return submit.main([*given, *more])
+
+    def look_at_export(self) -> None:
+        """What organize's pod would find."""
+        self.controller.listing = holding([self.export]).digest
+
+    @property
+    def created(self) -> list[str]:
+        """Templates of what has been created, in order."""
+        return [w["spec"]["workflowTemplateRef"]["name"].removeprefix("rtpipeline-") for w in self.api.created]
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.api.created.clear()
+        self.controller.pods.clear()
+
+    def bucket_keys(self) -> set[str]:
+        """Everything in the bucket."""
+        return {entry.key for entry in self.store.list()}
+
+
+@pytest.fixture
+def scene(installed: Cluster, bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Three courses in a local folder; nothing has been submitted."""
+    monkeypatch.setenv("RTPIPELINE_STORE", bucket_url)
+    monkeypatch.setattr(following, "SHORTEST_S", 0.02)
+    monkeypatch.setattr(following, "NAP_S", 0.01)
+    export = tmp_path / "export"
+    export.mkdir()
+    for number in range(6):
+        (export / f"{number}.dcm").write_bytes(bytes([number]) * 100)
+    config = tmp_path / "study.yaml"
+    config.write_text("workers: 2\n")
+    store = Bucket.open(bucket_url)
+    annotations = installed.templates[COURSES]["metadata"]["annotations"]
+    parsed = load_config(config)
+    name = facts_id(
+        parsed,
+        cpu_image=annotations[ANNOTATION_CPU_IMAGE],
+        gpu_image=annotations[ANNOTATION_GPU_IMAGE],
+        weights=annotations[ANNOTATION_WEIGHTS],
+    )
+    cohort = SimulatedCohort(store, "toys", parsed, name)
+    courses = [course(number) for number in range(3)]
+    controller = Controller(cohort, lambda: courses)
+    installed.controller = controller
+    _use_bucket(installed, store.name)
+    return Scene(installed, store, cohort, controller, export, config, courses)
+
+
+def _use_bucket(api: Cluster, bucket: str) -> None:
+    """The ConfigMap of the artifact repository, for a bucket."""
+    content = yaml.safe_dump({"s3": {"bucket": bucket, "accessKeySecret": {"name": "rtpipeline-s3"}}})
+    api.put("configmaps", ARTIFACT_REPOSITORIES, data={ARTIFACT_REPOSITORY: content})
+    api.put("secrets", "rtpipeline-s3")
