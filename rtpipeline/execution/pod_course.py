@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtpipeline.errors import ExitCode, UsageError
 from rtpipeline.execution.outputs import Output
@@ -13,6 +13,9 @@ from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.stages import Stage
 from rtpipeline.store.keys import stage_path
 from rtpipeline.store.packing import pack
+
+if TYPE_CHECKING:
+    from rtpipeline.dicom.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +42,11 @@ def run_course_stage(pod: Pod) -> ExitCode:
         log.info("%s %s: kept %s", request.course_id, stage.name, previous.status)
         return ExitCode.DATA if previous.status == "data_error" else ExitCode.DONE
     check_settings(stage, request.key, pod.config, inputs)
-    sources: tuple[Path, ...] = ()
+    sources: tuple[Source, ...] = ()
     if stage.reader:
-        from rtpipeline.execution.pod_readers import private_of_course
-        from rtpipeline.execution.pod_sources import open_sources
+        from rtpipeline.execution.pod_readers import read_for_course
 
-        private_of_course(pod, organize)
-        sources = open_sources(pod)
+        sources = read_for_course(pod, organize)
     code = run_stage(
         StageRequest(
             stage=stage.name,

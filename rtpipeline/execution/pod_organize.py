@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rtpipeline.contracts.manifests import CohortManifest
+from rtpipeline.dicom.bucket_sources import BucketSource
+from rtpipeline.dicom.sources import Source, listing_digest
 from rtpipeline.errors import ExitCode, UsageError
 from rtpipeline.execution.cluster_plan import (
     Facts,
@@ -22,7 +24,7 @@ from rtpipeline.execution.outputs import Output, read_output
 from rtpipeline.execution.plan import organize_key
 from rtpipeline.execution.pod import Pod
 from rtpipeline.execution.pod_readers import place_secret, private_store
-from rtpipeline.execution.pod_sources import listing_of, open_sources
+from rtpipeline.execution.pod_sources import open_sources
 from rtpipeline.execution.run_files import read_plan, write_plan
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.organize.stage import IDENTITY_FILE, INDEX_FILE, REGISTRY_FILE
@@ -49,7 +51,9 @@ def run_organize(pod: Pod) -> ExitCode:
     _check(pod)
     place_secret(pod)
     sources = open_sources(pod)
-    key = organize_key(listing_of(sources), pod.config)
+    for source in sources:
+        _check_source(source)
+    key = organize_key(listing_digest(sources), pod.config)
     target = pod.folder.store / stage_path(pod.cohort, "organize", key)
     scratch = temporary_sibling(pod.out)
     try:
@@ -77,8 +81,6 @@ def run_organize(pod: Pod) -> ExitCode:
 
 def _check(pod: Pod) -> None:
     request = pod.request
-    if not request.sources:
-        raise UsageError("the pod of organize needs --source URL.")
     if not request.run_id:
         raise UsageError("the pod of organize needs --run-id ID.")
     if pod.config.identity == "keep" and not request.allow_identity_keep:
@@ -86,6 +88,13 @@ def _check(pod: Pod) -> None:
             "the configuration says `identity: keep`, which would bring patient ids into the names of pods and keys; "
             "use `pseudonymize`, or --allow-identity-keep for an export that is de-identified already."
         )
+
+
+def _check_source(source: Source) -> None:
+    if isinstance(source, BucketSource):
+        source.check()
+    elif not source.exists():
+        raise UsageError("the folder of --source does not exist in the pod; give an s3:// URL or mount it.")
 
 
 def _kept(pod: Pod, key: str, target: Path) -> bool:
@@ -100,7 +109,7 @@ def _kept(pod: Pod, key: str, target: Path) -> bool:
     return output is not None and output.has_result
 
 
-def _organize(pod: Pod, key: str, target: Path, sources: tuple[Path, ...]) -> ExitCode:
+def _organize(pod: Pod, key: str, target: Path, sources: tuple[Source, ...]) -> ExitCode:
     registry = get(private_store(pod), REGISTRY_FILE)
     if registry is not None:
         (pod.folder.private / REGISTRY_FILE).write_bytes(registry)

@@ -6,9 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rtpipeline.contracts.manifests import CohortManifest, Course
+from rtpipeline.dicom.sources import Source
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.outputs import Output
 from rtpipeline.execution.pod import Pod
+from rtpipeline.execution.pod_sources import fetched_sources
 from rtpipeline.organize.digests import course_digest, image_digest, indexed_contents
 from rtpipeline.organize.stage import INDEX_FILE
 from rtpipeline.store.bucket import Bucket
@@ -33,8 +35,8 @@ def place_secret(pod: Pod) -> None:
     load_or_make_secret(pod.folder.private, pod.request.secret_file)
 
 
-def private_of_course(pod: Pod, organize: Output) -> None:
-    """Put the secret and the course's rows of the index where the stage reads them.
+def read_for_course(pod: Pod, organize: Output) -> tuple[Source, ...]:
+    """Put the secret and the course's rows of the index where the stage reads them; its sources.
 
     Raises
     ------
@@ -47,8 +49,17 @@ def private_of_course(pod: Pod, organize: Output) -> None:
             rows = pq.read_table(file, filters=[("course_id", "=", pod.request.course_id)])
     except KeyError:
         raise UsageError(f"cohort {pod.cohort} has no index in the bucket; organize has to run first.") from None
-    _check_rows(pod, CohortManifest.load(organize.folder).course(pod.request.course_id), rows)
+    course = _course(pod, organize)
+    _check_rows(pod, course, rows)
     pq.write_table(rows, pod.folder.private / INDEX_FILE, compression="zstd")
+    return fetched_sources(pod, course, rows)
+
+
+def _course(pod: Pod, organize: Output) -> Course:
+    try:
+        return CohortManifest.load(organize.folder).course(pod.request.course_id)
+    except KeyError:
+        raise UsageError(f"course {pod.request.course_id} is not in organize's output.") from None
 
 
 def _check_rows(pod: Pod, course: Course, rows: pa.Table) -> None:

@@ -19,6 +19,7 @@ from rtpipeline.execution import environment
 from rtpipeline.stages import COURSE_STAGES
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.configuration import bundle, configuration_name
+from rtpipeline.store.upload import upload_source
 from tests.execution.pod_driver import Engine
 from tests.s3_server import S3Server
 from tests.whole_runs import SECRET, assert_same_contents, contents, rtpipeline
@@ -63,7 +64,7 @@ def export(work: Path) -> Path:
 @pytest.fixture(scope="module")
 def engine(s3: Bucket, work: Path, export: Path) -> Engine:
     (work / "secret").write_text(SECRET)
-    engine = Engine(s3, COHORT, work / "pods", work / "secret", source=str(export))
+    engine = Engine(s3, COHORT, work / "pods", work / "secret", source=upload_source([export], s3.child(COHORT)))
     configure(engine, work / "config.yaml", {})
     return engine
 
@@ -134,6 +135,7 @@ def test_a_course_whose_data_cannot_be_used_and_a_pod_that_gives_up_cost_the_oth
     for slice_ in bad.ct:
         slice_.PixelSpacing = [1.0, -1.0]
     bad.save(export / "3")
+    engine.source = upload_source([export], engine.store.child(COHORT))
     done = engine.submit("run-5")
     refused = {course for course, stage in done.pods if done.exit_codes[course, stage] == 3}
     assert len(refused) == 1
