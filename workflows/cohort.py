@@ -62,7 +62,7 @@ def _dag(planner: Stage, collector: Stage) -> None:
             depends=f"{found}.Succeeded",
             with_param=ex.output_of(found, "items"),
             arguments={
-                "item": "{{item}}",
+                ex.WORK_ITEM: "{{item}}",
                 "settings": ex.output_of(found, "settings"),
                 planner_key: ex.output_of(found, planner_key),
             },

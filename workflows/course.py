@@ -68,7 +68,9 @@ def _course_dag(stages: list[Stage], table: names.Table) -> None:
     """One task for each stage, and the course red when one of them is: every task counts, not the last one alone."""
     planner = names.planner(table)
     inputs = [
-        hera.Parameter(name="item", description="<course_id>:<image digest>:<course digest>:<mask of stages to run>"),
+        hera.Parameter(
+            name=ex.WORK_ITEM, description="<course_id>:<image digest>:<course digest>:<mask of stages to run>"
+        ),
         hera.Parameter(name="settings", description="settings digest of each stage, JSON"),
         hera.Parameter(name=f"{planner.name}_key"),
     ]
@@ -97,7 +99,7 @@ def _shard_dag(planner: Stage) -> None:
             template=names.COURSE_DAG,
             with_param=ex.parameter("items"),
             arguments={
-                "item": "{{item}}",
+                ex.WORK_ITEM: "{{item}}",
                 "settings": ex.parameter("settings"),
                 f"{planner.name}_key": ex.parameter(f"{planner.name}_key"),
             },

@@ -13,6 +13,10 @@ EXECUTED = ("Succeeded", "Skipped")
 ENDED = (*EXECUTED, "Failed", "Errored", "Omitted")
 """How a soft dependency may have ended: anyhow."""
 
+WORK_ITEM = "work_item"
+"""Input of the DAG of a course. Not `item`: where that word stands alone in an expression, Argo waits for the fan-out's
+own and leaves the expression as it is, for ever."""
+
 RETRY = (
     "not (lastRetry.message contains 'deadline') and "
     "(lastRetry.status == 'Error' or lastRetry.exitCode in ['75', '137', '143'] or "
@@ -52,7 +56,7 @@ def output_of(task: str, name: str) -> str:
 
 def item_part(index: int) -> str:
     """Expression: a part of `<course_id>:<image digest>:<course digest>:<mask>`."""
-    return f"split(inputs.parameters.item, ':')[{index}]"
+    return f"split(inputs.parameters.{WORK_ITEM}, ':')[{index}]"
 
 
 def stage_key(stage: Stage) -> str:

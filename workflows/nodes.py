@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rtpipeline.stages import STAGES
+from workflows.expressions import WORK_ITEM
+from workflows.expressions import WORK_ITEM
 
 Word = Literal["done", "running", "waiting", "failed", "not_run"]
 WORDS: tuple[Word, ...] = ("done", "running", "waiting", "failed", "not_run")
@@ -128,7 +130,7 @@ def course_of(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
     at: Mapping[str, Any] | None = node
     while at is not None:
         given = {p["name"]: p.get("value") or "" for p in (at.get("inputs") or {}).get("parameters") or []}
-        if found := given.get("course") or given.get("item", "").partition(":")[0]:
+        if found := given.get("course") or given.get(WORK_ITEM, "").partition(":")[0]:
             return str(found)
         boundary = at.get("boundaryID", "")
         if boundary in seen:

@@ -33,8 +33,15 @@ def space(names: Mapping[str, Any]) -> SimpleNamespace:
     return root
 
 
+LATER = ("item", "retries", "lastRetry", "workflow.status", "workflow.failures")
+"""Words for which Argo waits: wherever one stands alone in an expression, be it as the last part of another name, and has
+no value yet, the expression is left as it is (`variablesToCheck` in util/template/expression_template.go)."""
+
+
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     """The value of one expression."""
+    for word in LATER:
+        assert word in names or not re.search(rf"(?<![\w'-]){word}(?![\w'-])", expression), f"{word} in {expression}"
     if " ? " in expression:
         condition, _, rest = expression.partition(" ? ")
         yes, _, no = rest.partition(" : ")

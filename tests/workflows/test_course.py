@@ -25,7 +25,7 @@ def task(stage: str) -> str:
 def names(mask: str) -> dict[str, Any]:
     item = f"{COURSE.course_id}:{COURSE.image_digest}:{COURSE.course_digest}:{mask}"
     return {
-        "inputs.parameters.item": item,
+        "inputs.parameters.work_item": item,
         "inputs.parameters.settings": json.dumps(SETTINGS, separators=(",", ":")),
         "inputs.parameters.organize_key": "cccccccccccc-dddddddddddd",
     }
@@ -139,7 +139,7 @@ def test_a_shard_sends_each_item_through_the_course_with_the_same_settings(templ
 
     assert only["withParam"] == "{{workflow.parameters.items}}"
     assert {p["name"]: p["value"] for p in only["arguments"]["parameters"]} == {
-        "item": "{{item}}",
+        "work_item": "{{item}}",
         "settings": "{{workflow.parameters.settings}}",
         "organize_key": "{{workflow.parameters.organize_key}}",
     }
