@@ -12,10 +12,11 @@ PATIENTS ?= 6
 SEED ?= 7
 PROFILE ?= demo
 WORKERS ?=
+PYTEST_ARGUMENTS ?=
 RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
 CODE := rtpipeline workflows tests bench
 
-.PHONY: help setup run test lint types format bench docs render check-render clean
+.PHONY: help setup run test e2e lint types format bench docs render check-render clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,6 +49,13 @@ endif
 
 test: setup  ## run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -q
+
+e2e: setup  ## tests on the cluster of KUBECONFIG
+	@test -n "$$KUBECONFIG" -a -n "$$RT_S3_ENDPOINT" -a -n "$$RT_S3_BUCKET" || \
+	  { echo 'make e2e needs an empty test cluster with Argo Workflows and a bucket: KUBECONFIG, RT_S3_ENDPOINT (a URL),'; \
+	    echo 'RT_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, helm on the PATH, and both images on its nodes'; \
+	    echo '(RT_E2E_IMAGE_REGISTRY, RT_E2E_IMAGE_TAG). Optional: see tests/e2e/settings.py.'; exit 2; }
+	@$(BIN)/python -m pytest tests/e2e -q $(PYTEST_ARGUMENTS)
 
 lint: setup  ## ruff and the type checker
 	@$(BIN)/ruff check $(CODE)

@@ -155,6 +155,7 @@ Helpers here change the object that they are given and print nothing.
 {{- range $side := list "requests" "limits" -}}
   {{- $amounts := get $resources $side | default dict -}}
   {{- if and $override.cpu (or (eq $side "requests") (hasKey $amounts "cpu")) }}{{ $_ := set $amounts "cpu" (toString $override.cpu) }}{{ end -}}
+  {{- if and $override.cpuLimit (eq $side "limits") }}{{ $_ := set $amounts "cpu" (toString $override.cpuLimit) }}{{ end -}}
   {{- with $override.memoryMiB }}{{ $_ := set $amounts "memory" (printf "%dMi" (first . | int)) }}{{ end -}}
   {{- with $override.diskMiB }}{{ $_ := set $amounts "ephemeral-storage" (printf "%dMi" (int .)) }}{{ end -}}
   {{- if hasKey $amounts "nvidia.com/gpu" -}}

@@ -1,0 +1,105 @@
+"""A namespace as a hospital's administrator makes it: pod security, secrets, weights, and the chart."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rtpipeline.stages import STAGES
+from tests.e2e.settings import Settings
+
+CHART = Path(__file__).resolve().parents[2] / "helm" / "rtpipeline"
+WEIGHTS_CLASS = "rt-e2e-static"
+CLAIM = "rtpipeline-weights"
+CPU, CPU_LIMIT = 0.3, 2
+"""Requested, and allowed: the machines of these tests have two cores, and neither changes a number."""
+
+MEMORY_MIB = [1024, 2048, 4096]
+NETWORK_MEMORY_MIB = [4096, 6144, 8192]
+
+
+def make_namespace(settings: Settings, name: str, secret_text: str) -> None:
+    """The namespace, with what the chart takes by reference."""
+    from kubernetes import client
+
+    core = client.CoreV1Api()
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    for secret, values in {
+        "rtpipeline-s3": {"accessKey": settings.key, "secretKey": settings.secret},
+        "rtpipeline-s3-read": {"accessKey": settings.read_key, "secretKey": settings.read_secret},
+        "rtpipeline-pseudonyms": {"secret": secret_text},
+    }.items():
+        core.create_namespaced_secret(name, {"metadata": {"name": secret}, "stringData": values})
+    if settings.weights:
+        _make_claim(core, settings.weights, name)
+
+
+def _make_claim(core: Any, folder: str, name: str) -> None:
+    """A claim on a folder that every node has."""
+    size = {"accessModes": ["ReadOnlyMany"], "storageClassName": WEIGHTS_CLASS}
+    volume = {
+        **size,
+        "capacity": {"storage": "1Gi"},
+        "hostPath": {"path": folder, "type": "Directory"},
+        "claimRef": {"namespace": name, "name": CLAIM},
+        "persistentVolumeReclaimPolicy": "Retain",
+    }
+    core.create_persistent_volume({"metadata": {"name": volume_name(name)}, "spec": volume})
+    claim = {**size, "volumeName": volume_name(name), "resources": {"requests": {"storage": "1Gi"}}}
+    core.create_namespaced_persistent_volume_claim(name, {"metadata": {"name": CLAIM}, "spec": claim})
+
+
+def volume_name(namespace: str) -> str:
+    """Volumes belong to no namespace: theirs is in the name."""
+    return f"{namespace}-weights"
+
+
+def remove_namespace(name: str) -> None:
+    """Remove the namespace and its volume; what is gone already is fine."""
+    from kubernetes import client
+
+    core = client.CoreV1Api()
+    with contextlib.suppress(client.ApiException):
+        core.delete_namespace(name)
+    with contextlib.suppress(client.ApiException):
+        core.delete_persistent_volume(volume_name(name))
+
+
+def values(settings: Settings, prefix: str) -> dict[str, Any]:
+    """Values of the chart for this cluster: small pods, networks on the CPU."""
+    stages = {name: {"cpu": CPU, "cpuLimit": CPU_LIMIT, "memoryMiB": MEMORY_MIB} for name in STAGES}
+    for name, stage in STAGES.items():
+        if stage.image == "gpu":
+            stages[name] |= {"memoryMiB": NETWORK_MEMORY_MIB, "shmMiB": 256}
+    weights = {"kind": "existingClaim", "existingClaim": {"name": CLAIM}} if settings.weights else {"kind": "none"}
+    return {
+        "images": {
+            "registry": settings.image_registry,
+            "cpu": {"tag": settings.image_tag},
+            "gpu": {"tag": settings.image_tag},
+        },
+        "argo": {"executor": {"cpu": "10m", "memory": "64Mi"}},
+        "s3": {"endpoint": settings.endpoint, "bucket": settings.bucket, "prefix": prefix, "region": settings.region},
+        "weights": weights,
+        "semaphores": {"segWorkers": 1, "customSegWorkers": 1},
+        "stages": stages,
+    }
+
+
+def install_chart(namespace: str, chosen: dict[str, Any], folder: Path) -> None:
+    """`helm install`, or `helm upgrade` where it is installed."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(chosen))
+    helm("upgrade", "--install", "rtpipeline", CHART, "--namespace", namespace, "--values", path, "--wait")
+
+
+def helm(*arguments: object) -> str:
+    """What helm printed."""
+    done = subprocess.run(["helm", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
