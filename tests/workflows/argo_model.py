@@ -34,8 +34,8 @@ def space(names: Mapping[str, Any]) -> SimpleNamespace:
 
 
 LATER = ("item", "retries", "lastRetry", "workflow.status", "workflow.failures")
-"""Words for which Argo waits: wherever one stands alone in an expression, be it as the last part of another name, and has
-no value yet, the expression is left as it is (`variablesToCheck` in util/template/expression_template.go)."""
+"""Words for which Argo waits: where one stands in an expression, be it as a part of another name, and has no value yet,
+the expression is left as it is (`variablesToCheck` in util/template/expression_template.go)."""
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
