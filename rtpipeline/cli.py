@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 
 from rtpipeline import __version__
 from rtpipeline.errors import ExitCode, RTpipelineError
+from rtpipeline.execution.shipped_kernels import use_shipped_kernels
 
 VERBS = (
     "run",
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = next((a.replace("-", "_") for a in arguments if not a.startswith("-")), "")
     parser = build_parser([verb] if verb in VERBS and _exists(verb) else VERBS)
     args = parser.parse_args(arguments)
+    use_shipped_kernels(os.environ)
     handle: Handler = args.handle
     try:
         return int(handle(args))
