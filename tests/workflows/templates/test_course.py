@@ -11,7 +11,7 @@ import pytest
 
 from rtpipeline.stages import COURSE_STAGES, STAGES
 from rtpipeline.store.keys import course_stage_key, stage_path
-from tests.workflows.argo_model import filled, run_dag
+from tests.workflows.templates.argo_model import filled, run_dag
 
 SETTINGS = {name: f"{number:012x}" for number, name in enumerate(STAGES, start=1)}
 COURSE = SimpleNamespace(course_id="p0123456789-c01", image_digest="aaaaaaaaaaaa", course_digest="bbbbbbbbbbbb")

@@ -14,7 +14,7 @@ import pytest
 import workflows
 from rtpipeline.errors import ConfigError
 from rtpipeline.stages import STAGES, Resources, Retry, Stage
-from tests.workflows.argo_model import filled
+from tests.workflows.templates.argo_model import filled
 from workflows.containers import Options
 from workflows.render import objects
 

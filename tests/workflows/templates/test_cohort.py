@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.workflows.argo_model import evaluate, filled, run_dag
+from tests.workflows.templates.argo_model import evaluate, filled, run_dag
 from workflows import expressions as ex
 
 Object = dict[str, Any]
