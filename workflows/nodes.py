@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from rtpipeline.stages import STAGES
 from workflows.expressions import WORK_ITEM
-from workflows.expressions import WORK_ITEM
 
 Word = Literal["done", "running", "waiting", "failed", "not_run"]
 WORDS: tuple[Word, ...] = ("done", "running", "waiting", "failed", "not_run")

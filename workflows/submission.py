@@ -57,6 +57,8 @@ class Manner:
 
     dry_run: bool = False
     wait: bool = False
+    leave: bool = False
+    """wait for nothing at all: somebody comes again and goes on"""
     every_stage: bool = False
     timeout_s: float | None = None
 
@@ -97,9 +99,14 @@ class Submission:
         if joined:
             return self._join(joined, request, held)
         standing = self._store.look(self._asked, held.digest, self._facts)
-        settled = self._nothing_to_do(standing) or self._tried_before(standing, request)
+        before = read_record(self._store, request) if self._asked.incremental else None
+        settled = self._nothing_to_do(standing) or self._tried_before(standing, before)
         if settled is not None:
             return settled
+        if before is not None and before.kind == "shards" and not self._manner.dry_run:
+            # its courses have had their run: what is missing is the tables
+            creator = Creator(self._place.cluster, before.run)
+            return self._finish(before, held, creator, "submitted", before.pieces())
         if self._manner.dry_run:
             return self._show(self._record(self._new_run(held, request), held, standing))
         run = self._new_run(held, request, upload=True)
@@ -133,12 +140,16 @@ class Submission:
         message = f"Nothing to do: run {run_id} has these results already."
         return self._answer("nothing to do", code, run_id, message=message, summary=summary, results=summary.results)
 
-    def _tried_before(self, standing: Standing, request: str) -> Answer | None:
-        """With --incremental: the same data and settings have had their run, and what failed is left as it is."""
-        record = read_record(self._store, request) if self._asked.incremental else None
-        if record is None:
+    def _tried_before(self, standing: Standing, before: Record | None) -> Answer | None:
+        """With --incremental: the same data and settings have had their run, and what failed is left as it is.
+
+        Parameters
+        ----------
+        before: how the same request was submitted; None when it was not, or does not matter.
+        """
+        if before is None:
             return None
-        run_id = record.run.run_id
+        run_id = before.run.run_id
         if isinstance(standing, Unplanned):
             why = standing.failed or "it left no list of courses"
             message = f"Run {run_id} of the same data and settings did not get to its courses ({why}). "
@@ -247,8 +258,9 @@ class Submission:
     def _finish(
         self, record: Record, held: Holding, creator: Creator, status: Status, pieces: Sequence[Piece]
     ) -> Answer:
-        """Create and, when asked to, wait; organize alone is always waited for, since the rest follows from it."""
-        run_id, wait = record.run.run_id, self._manner.wait or record.kind == "organize"
+        """Create and, when asked to, wait; organize alone is waited for in any case, since the rest follows from it."""
+        run_id = record.run.run_id
+        wait = self._manner.wait or (record.kind == "organize" and not self._manner.leave)
         creator.add(pieces)
         with Interrupted() as interrupted, display_for(sys.stderr, every_stage=self._manner.every_stage) as display:
             follower = Follower(
@@ -257,6 +269,9 @@ class Submission:
             try:
                 if not wait:
                     follower.create_all(creator)
+                    if record.kind == "shards" and not follower.live:
+                        creator.add([record.aggregation()])
+                        follower.create_all(creator)
                     return self._left(record, creator, status)
                 display.say(f"run {run_id}: {status}; stop waiting with Ctrl-C, the run goes on")
                 follower.follow(creator)

@@ -114,6 +114,18 @@ class Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def folders(self) -> Iterator[str]:
+        """Names up to the next / of what lies here, as folders of a disk; each page of 1000 is one request."""
+        more: dict[str, str] = {}
+        while True:
+            with translated(self.name):
+                page = s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix, Delimiter="/", **more)
+            for found in page.get("CommonPrefixes", ()):
+                yield found["Prefix"].removeprefix(self.prefix).rstrip("/")
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
     def entry(self, key: str) -> Entry | None:
         """What is known of an object; None where there is none."""
         from botocore.exceptions import ClientError
