@@ -72,3 +72,4 @@ def s3_proxy(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Itera
 def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between attempts at a request to S3 last no time."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *args: 0.0)
+    monkeypatch.setattr("rtpipeline.store.object_reading.PAUSE_S", 0.0)

@@ -10,6 +10,7 @@ import errno
 import gzip
 import json
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -254,7 +255,6 @@ def object_key(sha256: str) -> str:
     return f"{OBJECTS}/{sha256[:2]}/{sha256}"
 
 
-@lru_cache(maxsize=4)
 def read_listing(bucket: Bucket, name: str) -> Listing:
     """The list of a managed source; kept for this process, since a list never changes under its name.
 
@@ -262,6 +262,15 @@ def read_listing(bucket: Bucket, name: str) -> Listing:
     ------
     UsageError: there is none, or it is not one.
     """
+    with _reading_list:  # threads that ask at once wait for one answer
+        return _read_listing(bucket, name)
+
+
+_reading_list = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _read_listing(bucket: Bucket, name: str) -> Listing:
     try:
         return Listing.parse(bucket.get(f"{SOURCES}/{name}"))
     except KeyError:

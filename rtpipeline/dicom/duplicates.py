@@ -26,7 +26,7 @@ MANY = 8
 """Elements that one finding names."""
 
 _COLUMNS = [
-    *("source", "path", "member", "kind", "modality", "transfer_syntax_uid", "sop_instance_uid", "series_uid"),
+    *("source", "path", "member", "size", "kind", "modality", "transfer_syntax_uid", "sop_instance_uid", "series_uid"),
     *("content_sha256", "header_sha256"),
 ]
 

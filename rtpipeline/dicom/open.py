@@ -127,8 +127,9 @@ def _opened(
     def open_file(place: tuple[int, str], wanted: Mapping[str, Row]) -> SourceFile:
         source, path = place
         file = locate(source_paths[source], path)
-        if isinstance(file, BucketFile) and set(wanted) == {""} and file.first < wanted[""]["size"] <= AHEAD_BYTES:
-            file = replace(file, first=wanted[""]["size"])
+        if isinstance(file, BucketFile) and set(wanted) == {""}:
+            size = wanted[""].get("size", 0)
+            file = replace(file, first=size) if file.first < size <= AHEAD_BYTES else file
         return SourceFile(file)
 
     def open_ahead(item: tuple[tuple[int, str], Mapping[str, Row]]) -> Callable[[], SourceFile]:

@@ -14,6 +14,7 @@ from rtpipeline.store.s3_errors import ABSENT, END_OF_OBJECT, code_of, translate
 BLOCK_BYTES = 1024**2
 BODY_ATTEMPTS = 6
 """Times in a row that a body may break without a byte more than before."""
+PAUSE_S = 0.1
 FIRST_AHEAD_BYTES = 64 * 1024
 FIRST_HOP_BYTES = 4 * 1024
 MOST_AHEAD_BYTES = 8 * 1024**2
@@ -68,7 +69,7 @@ class RangeReading:
             broken = 0 if self._position > start else broken + 1
             if broken == BODY_ATTEMPTS:
                 raise TransientError(f"the connection to {endpoint()} broke {broken} times in the same object")
-            time.sleep(0.1 * 2**broken)
+            time.sleep(PAUSE_S * 2**broken)
 
     def _ask(self) -> Any | None:
         """The body from the position on; None where the object ends before."""
@@ -141,6 +142,8 @@ class ObjectFile(io.RawIOBase):
         """The same object as another file, from its start."""
         other = ObjectFile(self._bucket, self._key, self.size, FIRST_AHEAD_BYTES)
         other._etag = self._etag
+        if self._start == 0:
+            other._held = self._held
         return other
 
     def readable(self) -> bool:

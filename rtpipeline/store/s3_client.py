@@ -103,7 +103,7 @@ def _make(environment: Mapping[str, str], attempts: int | None) -> Any:
     if environment.get("RTPIPELINE_S3_ANONYMOUS", "") not in ("", "0"):
         options["signature_version"] = UNSIGNED
     authority = environment.get("AWS_CA_BUNDLE")
-    if authority and not Path(authority).is_file():
+    if authority and not Path(authority).exists():
         raise UsageError(f"AWS_CA_BUNDLE is {authority}, and there is no such file")
     # a server other than AWS takes any region, and a signature needs one
     given = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")

@@ -84,7 +84,9 @@ def test_a_download_that_was_cut_goes_on_where_it_stopped(bucket_url: str, s3_pr
     assert bucket.read_range("a", 5, 100) == data[5:105]
 
 
-def test_a_download_that_always_breaks_leaves_nothing(bucket_url: str, s3_proxy: Proxy, tmp_path: Path) -> None:
+def test_a_download_that_always_breaks_leaves_nothing(
+    bucket_url: str, s3_proxy: Proxy, tmp_path: Path, fast_retries: None
+) -> None:
     bucket = Bucket.open(bucket_url)
     bucket.put("a", b"x" * 1000)
     s3_proxy.cut(after=0, times=99)
