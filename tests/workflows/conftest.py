@@ -59,6 +59,7 @@ def installed(api: Cluster) -> Cluster:
         api.templates[name] = template
         for reference in references(template["spec"]):
             api.put(kube.CORE_KINDS[reference.kind], reference.name)
+    _use_bucket(api, "bucket")
     return api
 
 
