@@ -94,7 +94,7 @@ def stage_container(
         env=[
             *_environment(),
             *([hera.Env(name="TOTALSEG_WEIGHTS_PATH", value=f"{WEIGHTS}/totalsegmentator")] if weights else []),
-            *(_reader_environment() if stage.reader else []),
+            *(_bucket_environment(names.S3_READ_SECRET) if stage.reader else []),
         ],
         volumes=[
             *_scratch(stage.resources),
@@ -131,7 +131,7 @@ def verdict_container(options: Options) -> hera.Container:
 
 
 def discover_container(options: Options, *arguments: str) -> hera.Container:
-    """The template that submits what is new in the inbox; its account must be one that may submit."""
+    """The template that submits what is new in the inbox: a client in a pod, with a client's account and secret."""
     return _container(
         names.DISCOVER_TEMPLATE,
         options,
@@ -141,7 +141,7 @@ def discover_container(options: Options, *arguments: str) -> hera.Container:
         args=["-m", "workflows.discover", *arguments],
         inputs=[],
         outputs=[],
-        env=[*_environment(), *_reader_environment()],
+        env=[*_environment(), *_bucket_environment(names.S3_SECRET)],
         volumes=_scratch(DISCOVER),
         resources=_resources(DISCOVER),
         pod_spec_patch=_patch(options, None),
@@ -261,8 +261,8 @@ def _environment() -> list[hera.Env]:
     return [hera.Env(name="HOME", value="/tmp"), hera.Env(name="XDG_CACHE_HOME", value="/tmp/.cache")]
 
 
-def _reader_environment() -> list[hera.ConfigMapEnv | hera.SecretEnv]:
-    """How to read the bucket, and may not write it. Optional: what is missing the stage itself says, in plain words."""
+def _bucket_environment(secret_name: str) -> list[hera.ConfigMapEnv | hera.SecretEnv]:
+    """How to reach the bucket. All optional: what is missing the program itself says, in plain words."""
     settings = {
         "AWS_ENDPOINT_URL": "endpoint",
         "AWS_DEFAULT_REGION": "region",
@@ -275,7 +275,7 @@ def _reader_environment() -> list[hera.ConfigMapEnv | hera.SecretEnv]:
             for name, key in settings.items()
         ),
         *(
-            hera.SecretEnv(name=name, secret_name=names.S3_READ_SECRET, secret_key=key, optional=True)
+            hera.SecretEnv(name=name, secret_name=secret_name, secret_key=key, optional=True)
             for name, key in secret.items()
         ),
     ]

@@ -109,11 +109,12 @@ Helpers here change the object that they are given and print nothing.
 {{- range $variable := $container.env | default list -}}
   {{- $secret := dig "valueFrom" "secretKeyRef" dict $variable -}}
   {{- if eq (dig "valueFrom" "configMapKeyRef" "name" "" $variable) "rtpipeline-s3" }}{{ $isReader = true }}{{ end -}}
-  {{- if ne ($secret.name | default "") "rtpipeline-s3-read" -}}
+  {{- $owner := get (dict "rtpipeline-s3-read" $values.s3.readSecret "rtpipeline-s3" $values.s3.existingSecret) ($secret.name | default "") -}}
+  {{- if not $owner -}}
     {{- $kept = append $kept $variable -}}
   {{- else if not $values.s3.instanceCredentials -}}
-    {{- $_ := set $secret "key" (get $values.s3.readSecret $secret.key) -}}
-    {{- $_ := set $secret "name" $values.s3.readSecret.name -}}
+    {{- $_ := set $secret "key" (get $owner $secret.key) -}}
+    {{- $_ := set $secret "name" $owner.name -}}
     {{- $kept = append $kept $variable -}}
   {{- end -}}
 {{- end -}}

@@ -152,6 +152,19 @@ def assert_restricted(template: Object) -> None:
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+def test_only_what_submits_may_write_the_bucket(templates: dict[str, dict[str, Object]]) -> None:
+    """Everything else leaves that to Argo's own containers."""
+    holders = {
+        template["name"]
+        for found in templates.values()
+        for template in found.values()
+        for variable in template.get("container", {}).get("env", [])
+        if variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "rtpipeline-s3"
+    }
+
+    assert holders == {"discover"}
+
+
 def test_pods_of_no_stage_are_restricted_too(templates: dict[str, dict[str, Object]]) -> None:
     for name, template in (("rtpipeline-aggregate", "verdict"), ("rtpipeline-discover", "discover")):
         assert_restricted(templates[name][template])
