@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,49 @@ PLURALS = ("cronworkflows", "workflowtemplates")
 
 
 def crd_schemas() -> dict[str, Any]:
-    """Schema by kind; the test is skipped where RTPIPELINE_ARGO_CRDS names no folder."""
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        pytest.skip(f"no schemas of Argo: set {VARIABLE} to manifests/base/crds/full of its sources")
-    return _schemas(Path(folder))
+    """Schema by kind, from RTPIPELINE_ARGO_CRDS or the cluster of KUBECONFIG; a skip where neither has them."""
+    if folder := os.environ.get(VARIABLE):
+        return _of_folder(Path(folder))
+    if config := os.environ.get("KUBECONFIG"):
+        return _of_cluster(config)
+    pytest.skip(f"no schemas of Argo: set {VARIABLE} to manifests/base/crds/full of its sources, or KUBECONFIG")
 
 
 @cache
-def _schemas(folder: Path) -> dict[str, Any]:
-    found = {}
-    for path in (folder / f"argoproj.io_{plural}.yaml" for plural in PLURALS):
-        crd = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-        schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        found[crd["spec"]["names"]["kind"]] = strict(schema)
-    return found
+def _of_folder(folder: Path) -> dict[str, Any]:
+    paths = (folder / f"argoproj.io_{plural}.yaml" for plural in PLURALS)
+    return _schemas(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) for path in paths)
+
+
+@cache
+def _of_cluster(config: str) -> dict[str, Any]:
+    from kubernetes import client
+    from kubernetes.config import new_client_from_config
+    from urllib3.exceptions import HTTPError
+
+    api = new_client_from_config(config)
+    try:
+        found = [
+            json.loads(
+                client.ApiextensionsV1Api(api)
+                .read_custom_resource_definition(f"{plural}.argoproj.io", _preload_content=False, _request_timeout=20)
+                .data
+            )
+            for plural in PLURALS
+        ]
+    except (HTTPError, client.ApiException) as error:
+        pytest.skip(f"the cluster of KUBECONFIG does not give the schemas of Argo: {type(error).__name__}")
+    schemas = _schemas(found)
+    if not schemas["WorkflowTemplate"]["properties"]["spec"].get("properties"):
+        pytest.skip("the cluster of KUBECONFIG has Argo's minimal definitions, which take anything")
+    return schemas
+
+
+def _schemas(definitions: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        crd["spec"]["names"]["kind"]: strict(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+        for crd in definitions
+    }
 
 
 def strict(schema: Any, *, is_top: bool = True) -> Any:
