@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +50,22 @@ def client(api: Cluster) -> kube.Cluster:
     return kube.connect()
 
 
+@pytest.fixture(scope="session")
+def rendered() -> dict[str, kube.Object]:
+    """The templates as the chart has them by default."""
+    return {
+        name: yaml.load((RENDERED / f"{name}.yaml").read_text(), yaml.CSafeLoader)
+        for name in (COHORT, COURSES, AGGREGATE)
+    }
+
+
 @pytest.fixture
-def installed(api: Cluster) -> Cluster:
+def installed(api: Cluster, rendered: dict[str, kube.Object]) -> Cluster:
     """The same with the chart's templates and everything that they name."""
     from workflows.installation import references
 
-    for name in (COHORT, COURSES, AGGREGATE):
-        template = yaml.safe_load((RENDERED / f"{name}.yaml").read_text())
-        api.templates[name] = template
+    for name, template in rendered.items():
+        api.templates[name] = deepcopy(template)
         for reference in references(template["spec"]):
             api.put(kube.CORE_KINDS[reference.kind], reference.name)
     _use_bucket(api, "bucket")
