@@ -38,14 +38,11 @@ def _of_cluster(config: str) -> dict[str, Any]:
     from kubernetes.config import new_client_from_config
     from urllib3.exceptions import HTTPError
 
-    api = new_client_from_config(config)
+    definitions: Any = client.ApiextensionsV1Api(new_client_from_config(config))
+    plain = {"_preload_content": False, "_request_timeout": 20}
     try:
         found = [
-            json.loads(
-                client.ApiextensionsV1Api(api)
-                .read_custom_resource_definition(f"{plural}.argoproj.io", _preload_content=False, _request_timeout=20)
-                .data
-            )
+            json.loads(definitions.read_custom_resource_definition(f"{plural}.argoproj.io", **plain).data)
             for plural in PLURALS
         ]
     except (HTTPError, client.ApiException) as error:
