@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtpipeline.commands import options
+from rtpipeline.dicom.bucket_sources import READY
 from rtpipeline.errors import ExitCode, RTpipelineError, UsageError
 from rtpipeline.store.bucket import Bucket, is_url
 from workflows import command
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from workflows.answer import Answer
     from workflows.submission import Place
 
-READY = "cohort.ready"
 INBOX = "inbox"
 CONFIGURATIONS = "configurations"
 

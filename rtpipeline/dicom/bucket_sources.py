@@ -26,6 +26,8 @@ from rtpipeline.store.transfers import in_order
 
 SOURCES = "private/sources"
 OBJECTS = "private/objects"
+READY = "cohort.ready"
+"""Object at the top of a folder of the inbox that marks it as ready; written again for new data."""
 FIRST_READ_BYTES = 32 * 1024
 """As a window reads first: holds the header of nearly every image slice, which then costs one request."""
 FETCH_THREADS = 16
@@ -104,8 +106,8 @@ class BucketPrefix(BucketSource):
             inside = next((at for at, part in enumerate(parts[:-1]) if part in SYSTEM_FOLDERS), None)
             if inside is not None:
                 system.add(parts[: inside + 1])
-            elif not parts[-1] and not entry.size:
-                continue  # a folder's placeholder
+            elif (not parts[-1] and not entry.size) or entry.key == READY:
+                continue  # a folder's placeholder, or the mark that says all is there: no part of the export
             elif not is_path(entry.key):
                 met.unreadable.append((number, entry.key, "ENAMETOOLONG" if _is_long(parts) else "EINVAL"))
             else:
