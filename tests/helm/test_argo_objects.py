@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,8 +192,20 @@ def test_networks_ask_for_the_named_resource_on_their_own_nodes(helm: Helm) -> N
     )
 
 
+def test_an_expression_within_a_patch_keeps_its_signs(helm: Helm, tmp_path: Path) -> None:
+    """JSON as Go likes to write it has `\\u0026\\u0026` for `&&`, which is no expression of Argo."""
+    chart = tmp_path / "rtpipeline"
+    shutil.copytree(CHART, chart)
+    path = chart / "files" / "rtpipeline-aggregate.yaml"
+    content, ladder_start = path.read_text(encoding="utf-8"), "{{=[4096,"
+    assert ladder_start in content
+    path.write_text(content.replace(ladder_start, "{{=1 < 2 && 3 > 2 ? 7 : [4096,"), encoding="utf-8")
+    assert helm.template({}, chart=chart).count("{{=1 < 2 && 3 > 2 ? 7 : [4096,") == content.count(ladder_start)
+
+
 def test_without_a_gpu_networks_ask_for_none(helm: Helm) -> None:
-    for template in stage_templates(helm.objects({"gpu": {"count": 0}})).values():
+    for template in stage_templates(helm.objects({"gpu": {"count": 0}, "pods": {"gpu": {"tolerations": []}}})).values():
+        assert "tolerations" not in template
         assert not [name for side in template["container"]["resources"].values() for name in side if "nvidia" in name]
 
 
