@@ -19,7 +19,7 @@ CODE := rtpipeline workflows tests bench
 .PHONY: help setup run test e2e lint types format bench docs render check-render clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo
 	@echo 'make run INPUT=/data/export OUTPUT=/data/out   runs your own export; without INPUT the demo cohort,'
 	@echo '                                              with every feature when PROFILE=full'
