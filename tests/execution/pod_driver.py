@@ -7,15 +7,13 @@ a stage waits for those it needs. Written from the description of the workflows,
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from rtpipeline import cli
-from rtpipeline.execution import environment
 from rtpipeline.stages import COURSE_STAGES, STAGES
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder
@@ -25,15 +23,15 @@ PARTS = ("data.tgz", "tables.tgz", "stage.json")
 WENT_WELL = {"Succeeded", "Skipped"}
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pods that share a process: its threads are what they are."""
-    monkeypatch.setattr(environment, "limit_threads", lambda threads: None)
-
-
 def run_here(arguments: list[str]) -> int:
-    """The exit code of `rtpipeline ARGUMENTS` in this process."""
-    return cli.main(arguments)
+    """The exit code of `rtpipeline ARGUMENTS` in this process, whose log is then again where it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return cli.main(arguments)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @dataclass
@@ -77,7 +75,7 @@ class Engine:
     def submit(self, run_id: str) -> Submitted:
         """The workflow of a whole cohort."""
         done = Submitted(run_id, {})
-        outputs = self._pod(done, "", "organize", ["--source", self.source, *self._reader()], [])
+        outputs = self.pod(done, "", "organize", ["--source", self.source, *self.reader()], [])
         assert done.exit_codes["", "organize"] == 0
         done.parameters = {p.name: p.read_text() for p in (outputs / "parameters").iterdir()}
         self._store_planner(outputs, run_id)
@@ -110,14 +108,14 @@ class Engine:
         inputs.append(("previous", self.path(name, keys[name], course)))
         arguments = ["--course", course, "--key", keys[name]]
         if stage.reader:
-            arguments += ["--source", self.source, *self._reader()]
-        outputs = self._pod(done, course, name, arguments, inputs)
+            arguments += ["--source", self.source, *self.reader()]
+        outputs = self.pod(done, course, name, arguments, inputs)
         self.keep(outputs, self.path(name, keys[name], course))
 
     def _aggregate(self, done: Submitted) -> None:
         key = done.parameters["aggregation_key"]
         inputs = [("organize", self.path("organize", done.parameters["organize_key"]))]
-        outputs = self._pod(done, "", "aggregation", ["--key", key, *self._reader()], inputs)
+        outputs = self.pod(done, "", "aggregation", ["--key", key, *self.reader()], inputs)
         assert done.exit_codes["", "aggregation"] == 0
         run_id = done.run_id
         for file in sorted(p for p in (outputs / "results").rglob("*") if p.is_file()):
@@ -127,9 +125,9 @@ class Engine:
         self.store.upload(outputs / "plan.json", f"{self.cohort}/runs/{run_id}/plan.json")
         self.store.upload(outputs / "latest.json", f"{self.cohort}/results/latest.json")
         failed = (outputs / "parameters" / "failed").read_text()
-        self._pod(done, "", "verdict", ["--failed", failed], [])
+        self.pod(done, "", "verdict", ["--failed", failed], [])
 
-    def _pod(
+    def pod(
         self, done: Submitted, course: str, stage: str, arguments: list[str], inputs: Iterable[tuple[str, str]]
     ) -> Path:
         """Run one pod; its output folder, which is empty where it left nothing."""
@@ -168,7 +166,8 @@ class Engine:
             if (outputs / "private" / name).is_file():
                 self.store.upload(outputs / "private" / name, f"{self.cohort}/private/{name}")
 
-    def _reader(self) -> list[str]:
+    def reader(self) -> list[str]:
+        """What every pod that reads is told."""
         return ["--store", self.store.url, "--secret-file", str(self.secret)]
 
     def _fetch(self, key: str, path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rtpipeline.config import parse_config
+from rtpipeline.errors import ConfigError
 from rtpipeline.stages import STAGES, dependants
 from rtpipeline.store import keys
 from rtpipeline.store.keys import output_digest, settings_digest, stage_key, stage_path
@@ -84,3 +85,19 @@ def test_the_output_digest_sees_content_and_names_but_not_the_record(tmp_path):
     assert base == folder("b", {"z": "2", "x/y": "1", "stage.json": "anything", "stage.log": "t"})
     assert base != folder("c", {"x/y": "2", "z": "1"})
     assert base != folder("d", {"x/q": "1", "z": "2"})
+
+
+def test_versions_of_what_another_image_holds_come_from_the_pins(tmp_path, monkeypatch):
+    pins = tmp_path / "constraints.txt"
+    pins.write_text("# pins\nNo_such.Library==1.2.3 ; python_version > '3'\nnumpy==0.0.1\nother>=2\n")
+    assert keys.library_version("no-such-library") == "absent"
+    monkeypatch.setenv("RTPIPELINE_PINS", str(pins))
+    assert keys.library_version("no-such-library") == "1.2.3"
+    assert keys.library_version("other") == "absent"
+    assert keys.library_version("numpy") == keys.installed_version("numpy") != "0.0.1"
+
+
+def test_pins_that_cannot_be_read_are_no_silent_absence(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTPIPELINE_PINS", str(tmp_path / "none.txt"))
+    with pytest.raises(ConfigError, match="RTPIPELINE_PINS"):
+        keys.library_version("no-such-library")
