@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rtpipeline.stages import STAGES
-from tests.helm.conftest import Helm, Object, argo_specs, named, stage_templates
+from tests.helm.conftest import Helm, Object, argo_specs, named, parsed, stage_templates
 from tests.helm.documented_values import CHART, defaults
 
 FILES = sorted((CHART / "files").glob("*.yaml"))
@@ -106,6 +106,7 @@ def test_every_pool_has_its_limit(helm: Helm) -> None:
 OVERRIDES: dict[str, dict[str, Any]] = {
     name: {
         "cpu": 1.5 + number,
+        "cpuLimit": f"{30 + number}",
         "memoryMiB": [1000 + number, 2000000 + number],
         "diskMiB": 3000000 + number,
         "shmMiB": 100 + number,
@@ -124,7 +125,7 @@ def test_an_override_reaches_its_stage_everywhere(helm: Helm, stage: str) -> Non
     wanted, number = OVERRIDES[stage], list(STAGES).index(stage)
     for side in ("requests", "limits"):
         amounts = template["container"]["resources"][side]
-        assert amounts["cpu"] == str(wanted["cpu"])
+        assert amounts["cpu"] == str(wanted["cpu" if side == "requests" else "cpuLimit"])
         assert amounts["memory"] == f"{1000 + number}Mi"
         assert amounts["ephemeral-storage"] == f"{3000000 + number}Mi"
     attempts = STAGES[stage].retry.limit + 1
@@ -199,8 +200,10 @@ def test_an_expression_within_a_patch_keeps_its_signs(helm: Helm, tmp_path: Path
     path = chart / "files" / "rtpipeline-aggregate.yaml"
     content, ladder_start = path.read_text(encoding="utf-8"), "{{=[4096,"
     assert ladder_start in content
-    path.write_text(content.replace(ladder_start, "{{=1 < 2 && 3 > 2 ? 7 : [4096,"), encoding="utf-8")
-    assert helm.template({}, chart=chart).count("{{=1 < 2 && 3 > 2 ? 7 : [4096,") == content.count(ladder_start)
+    other = "{{=1 < 2 && 3 > 2 ? 7 : [4096,"
+    path.write_text(content.replace(ladder_start, other), encoding="utf-8")
+    aggregate = argo_specs(parsed(helm.template({}, chart=chart)))["rtpipeline-aggregate"]
+    assert "".join(strings(aggregate)).count(other) == content.count(ladder_start)
 
 
 def test_without_a_gpu_networks_ask_for_none(helm: Helm) -> None:

@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from rtpipeline.segmentation.catalogue import Network
+from rtpipeline.segmentation.weights import SUMS, weights_of
 from rtpipeline.store.bucket import Bucket
 from tests.helm.documented_values import CHART
 from tests.s3_server import S3Server
@@ -95,21 +97,23 @@ def fetch(tmp_path: Path) -> Fetch:
 
     def run(files: list[dict[str, str]] | None = None, mirror: dict[str, str] | None = None) -> int:
         plan = tmp_path / "fetch.json"
-        plan.write_text(json.dumps({"files": files or [], "mirror": mirror or {"url": "", "sha256": ""}}))
+        nowhere = {"url": "", "sha256": "", "into": "nets"}
+        plan.write_text(json.dumps({"files": files or [], "mirror": nowhere | (mirror or {})}))
         code: int = program.main(str(plan), str(tmp_path / "weights"))
         return code
 
     return run
 
 
-NETWORK = {"Dataset001_a/plans.json": b"{}", "Dataset001_a/fold_0/checkpoint_final.pth": b"weights"}
+NETWORK = {"Dataset001_a/T__P__3d/plans.json": b"{}", "Dataset001_a/T__P__3d/fold_0/checkpoint_final.pth": b"weights"}
+PLANS = "Dataset001_a/T__P__3d/plans.json"
 
 
 def test_an_archive_is_checked_unpacked_and_listed(site: Site, fetch: Fetch, tmp_path: Path) -> None:
     content = archive(NETWORK)
     site.files["Dataset001_a.zip"] = content
     assert fetch([{"url": f"{site.url}/Dataset001_a.zip", "sha256": sha(content)}]) == 0
-    root = tmp_path / "weights"
+    root = tmp_path / "weights" / "totalsegmentator"
     for name, expected in NETWORK.items():
         assert (root / name).read_bytes() == expected
     listed = sorted(f"{sha(expected)}  {name}" for name, expected in NETWORK.items())
@@ -121,15 +125,16 @@ def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is(site: Site, f
     site.files = {"Dataset001_a.zip": zipped, "LICENCE": single}
     files = [
         {"url": f"{site.url}/Dataset001_a.zip", "sha256": sha(zipped)},
-        {"url": f"{site.url}/LICENCE", "sha256": sha(single), "path": "licences/a.txt"},
+        {"url": f"{site.url}/LICENCE", "sha256": sha(single), "into": "licences"},
     ]
     assert fetch(files) == 0 and site.asked == ["Dataset001_a.zip", "LICENCE"]
     assert fetch(files) == 0 and len(site.asked) == 2
-    (tmp_path / "weights" / "Dataset001_a" / "plans.json").write_bytes(b"cut")
-    (tmp_path / "weights" / "licences" / "a.txt").unlink()
+    networks = tmp_path / "weights" / "totalsegmentator"
+    (networks / PLANS).write_bytes(b"cut")
+    (tmp_path / "weights" / "licences" / "LICENCE").unlink()
     assert fetch(files) == 0 and site.asked[2:] == ["Dataset001_a.zip", "LICENCE"]
-    assert (tmp_path / "weights" / "Dataset001_a" / "plans.json").read_bytes() == b"{}"
-    assert (tmp_path / "weights" / "licences" / "a.txt").read_bytes() == single
+    assert (networks / PLANS).read_bytes() == b"{}"
+    assert (tmp_path / "weights" / "licences" / "LICENCE").read_bytes() == single
 
 
 def test_a_file_of_another_content_leaves_nothing(
@@ -137,7 +142,7 @@ def test_a_file_of_another_content_leaves_nothing(
 ) -> None:
     site.files["Dataset001_a.zip"] = archive(NETWORK)
     assert fetch([{"url": f"{site.url}/Dataset001_a.zip", "sha256": "0" * 64}]) == 3
-    assert list((tmp_path / "weights").iterdir()) == []
+    assert [path for path in (tmp_path / "weights").rglob("*") if not path.is_dir()] == []
     said = capsys.readouterr().out
     assert sha(site.files["Dataset001_a.zip"]) in said and "0" * 64 in said
 
@@ -147,7 +152,7 @@ def test_what_may_pass_is_tried_again_by_the_job(site: Site, fetch: Fetch, tmp_p
     """A file that comes cut has another sha256, too; it must not end the Job as one that differs does."""
     site.files["broken.zip"] = archive(NETWORK)
     assert fetch([{"url": f"{site.url}/{name}", "sha256": sha(site.files["broken.zip"])}]) == 75
-    assert list((tmp_path / "weights").iterdir()) == []
+    assert [path for path in (tmp_path / "weights").rglob("*") if not path.is_dir()] == []
 
 
 def test_nothing_is_written_outside_the_folder(site: Site, fetch: Fetch, tmp_path: Path) -> None:
@@ -155,8 +160,8 @@ def test_nothing_is_written_outside_the_folder(site: Site, fetch: Fetch, tmp_pat
     content = archive({"good.json": b"{}", "../evil.json": b"{}"})
     site.files = {"a.zip": content, "b": b"b"}
     assert fetch([{"url": f"{site.url}/a.zip", "sha256": sha(content)}]) == 2
-    assert fetch([{"url": f"{site.url}/b", "sha256": sha(b"b"), "path": "/etc/b"}]) == 2
-    assert list((tmp_path / "weights").iterdir()) == []
+    assert fetch([{"url": f"{site.url}/b", "sha256": sha(b"b"), "into": "../out"}]) == 2
+    assert [path for path in (tmp_path / "weights").rglob("*") if not path.is_dir()] == []
     assert not (tmp_path / "evil.json").exists()
 
 
@@ -166,23 +171,28 @@ def test_a_folder_of_a_bucket_is_copied_as_its_list_says(bucket_url: str, fetch:
     for name, content in {**NETWORK, "SHA256SUMS": sums, "not/listed": b"x"}.items():
         bucket.put(name, content)
     assert fetch(mirror={"url": f"{bucket_url}/nets", "sha256": sha(sums)}) == 0
-    root = tmp_path / "weights"
+    root = tmp_path / "weights" / "nets"
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} == {*NETWORK, "SHA256SUMS"}
-    bucket.put("Dataset001_a/plans.json", b"other")
-    (root / "Dataset001_a" / "plans.json").unlink()
+    bucket.put(PLANS, b"other")
+    (root / PLANS).unlink()
     assert fetch(mirror={"url": f"{bucket_url}/nets", "sha256": sha(sums)}) == 3
     assert fetch(mirror={"url": f"{bucket_url}/nets", "sha256": "0" * 64}) == 3
     assert fetch(mirror={"url": f"{bucket_url}/none", "sha256": sha(sums)}) == 2
 
 
-def test_the_list_it_leaves_is_the_one_that_stages_check(site: Site, fetch: Fetch, tmp_path: Path) -> None:
-    """Read by rtpipeline.segmentation.weights: other content counts as damaged there."""
-    from rtpipeline.segmentation.weights import _sums
-
+def test_the_list_it_leaves_is_the_one_that_stages_check(
+    site: Site, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other content than it says counts as damaged there."""
     content = archive(NETWORK)
     site.files["a.zip"] = content
     assert fetch([{"url": f"{site.url}/a.zip", "sha256": sha(content)}]) == 0
-    assert _sums(tmp_path / "weights") == {name: sha(expected) for name, expected in NETWORK.items()}
+    root = tmp_path / "weights" / "totalsegmentator"
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(root))
+    (root / PLANS).write_bytes(b"[]")
+    network = Network(1, "Dataset001_a", "T__P__3d", folds=(0,))
+    [damaged] = [fault for fault in weights_of([network], demo=False).damaged if "plans.json" in fault]
+    assert SUMS in damaged
 
 
 def test_the_bucket_checks_write_read_and_leave_nothing(

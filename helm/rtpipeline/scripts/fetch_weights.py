@@ -1,8 +1,8 @@
 """Fill a folder with the weights of networks: `fetch_weights.py PLAN FOLDER`. Every file is checked against its sha256.
 
-PLAN is JSON: {"files": [{"url", "sha256", "path"?}], "mirror": {"url", "sha256"}}. What is there and right is left
-alone, so an interrupted fetch goes on where it stopped. Files appear whole or not at all, and SHA256SUMS last, which
-lists them.
+PLAN is JSON: {"files": [{"url", "sha256", "into"?}], "mirror": {"url", "sha256", "into"}}; `into` is a folder below
+FOLDER. What is there and right is left alone, so an interrupted fetch goes on where it stopped. Files appear whole or
+not at all, and last the folder's SHA256SUMS, which lists them.
 
 Exit codes: 2 the plan is wrong, 3 a file differs from its sha256 (neither is mended by another attempt), 75 try again.
 """
@@ -21,6 +21,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 SUMS = "SHA256SUMS"
+INTO = "totalsegmentator"
+"""Where stages look for TotalSegmentator's networks"""
 FETCHED = ".fetched"
 """Folder that remembers what an archive held: one file for each, named by its sha256, in the form of SHA256SUMS"""
 BLOCK = 1 << 20
@@ -44,27 +46,36 @@ def say(text: str) -> None:
 
 def main(plan_file: str, folder: str) -> int:
     """Fetch everything; the exit code."""
-    root = Path(folder)
     try:
         plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
-        sums = read_sums((root / SUMS).read_text(encoding="utf-8")) if (root / SUMS).is_file() else {}
         for entry in plan["files"]:
-            sums |= fetch_file(entry["url"], entry["sha256"], entry.get("path", ""), root)
+            root = Path(folder) / below(entry.get("into", INTO))
+            add_to_sums(root, fetch_file(entry["url"], entry["sha256"], root))
         if plan["mirror"]["url"]:
-            sums |= mirror(plan["mirror"]["url"], plan["mirror"]["sha256"], root)
-        write_whole(root / SUMS, sums_text(sums).encode())
+            root = Path(folder) / below(plan["mirror"]["into"])
+            add_to_sums(root, mirror(plan["mirror"]["url"], plan["mirror"]["sha256"], root))
     except FetchError as error:
         say(f"error: {error}")
         return error.code
     except OSError as error:
         say(f"error: {error.strerror or error}; another attempt may succeed")
         return TRY_AGAIN
-    say(f"{len(sums)} files are there and whole")
+    say("all is there and whole")
     return 0
 
 
-def fetch_file(url: str, sha256: str, path: str, root: Path) -> dict[str, str]:
-    """Fetch one file, or what an archive holds; {path below root: sha256} of what is there now."""
+def add_to_sums(root: Path, sums: dict[str, str]) -> None:
+    """List files in the folder's SHA256SUMS, beside what it lists."""
+    path = root / SUMS
+    known = read_sums(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_whole(path, sums_text(known | sums).encode())
+
+
+def fetch_file(url: str, sha256: str, root: Path, path: str = "") -> dict[str, str]:
+    """Fetch one file to `root/path`, or unpack an archive into `root` where no path is given.
+
+    Returns {path below root: sha256} of what is there now.
+    """
     name = url.rsplit("/", 1)[-1]
     is_archive = name.endswith(".zip") and not path
     memory = root / FETCHED / sha256
@@ -113,7 +124,7 @@ def mirror(url: str, sha256: str, root: Path) -> dict[str, str]:
     """Copy a folder of a bucket as its SHA256SUMS lists it; {path below root: sha256}."""
     listed = read_sums(object_of(url.rstrip("/"), SUMS, sha256).decode("utf-8"))
     for name, expected in sorted(listed.items()):
-        fetch_file(f"{url.rstrip('/')}/{name}", expected, name, root)
+        fetch_file(f"{url.rstrip('/')}/{name}", expected, root, name)
     return listed
 
 

@@ -60,7 +60,8 @@ Helpers here change the object that they are given and print nothing.
 {{- end -}}
 {{- $defaults := dict "store" (include "rtpipeline.store" $root) "prefix" (include "rtpipeline.prefix" $root) -}}
 {{- if .isCron -}}
-  {{- $_ := set $defaults "inbox" (printf "s3://%s/%s" $values.s3.bucket (trimAll "/" $values.discover.inbox)) -}}
+  {{- $inbox := $values.discover.inbox | default (printf "%sinbox" (include "rtpipeline.prefix" $root)) -}}
+  {{- $_ := set $defaults "inbox" (printf "s3://%s/%s" $values.s3.bucket (trimAll "/" $inbox)) -}}
   {{- $_ := set $defaults "configuration" $values.discover.configuration -}}
 {{- end -}}
 {{- range $parameter := dig "arguments" "parameters" list $spec -}}
@@ -155,8 +156,7 @@ Helpers here change the object that they are given and print nothing.
 {{- $resources := $template.container.resources | default dict -}}
 {{- range $side := list "requests" "limits" -}}
   {{- $amounts := get $resources $side | default dict -}}
-  {{- if and $override.cpu (or (eq $side "requests") (hasKey $amounts "cpu")) }}{{ $_ := set $amounts "cpu" (toString $override.cpu) }}{{ end -}}
-  {{- if and $override.cpuLimit (eq $side "limits") }}{{ $_ := set $amounts "cpu" (toString $override.cpuLimit) }}{{ end -}}
+  {{- with eq $side "limits" | ternary ($override.cpuLimit | default $override.cpu) $override.cpu }}{{ $_ := set $amounts "cpu" (toString .) }}{{ end -}}
   {{- with $override.memoryMiB }}{{ $_ := set $amounts "memory" (printf "%dMi" (first . | int)) }}{{ end -}}
   {{- with $override.diskMiB }}{{ $_ := set $amounts "ephemeral-storage" (printf "%dMi" (int .)) }}{{ end -}}
   {{- if hasKey $amounts "nvidia.com/gpu" -}}
