@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from rtpipeline.stages import Stage
 from rtpipeline.store.keys import key, stage_path
+from rtpipeline.store.packing import DATA, RECORD, TABLES
 from workflows import expressions as ex
 from workflows.strict import hera, models
 
-PARTS = {"data": "data.tgz", "tables": "tables.tgz", "record": "stage.json"}
+PARTS = {"data": DATA, "tables": TABLES, "record": RECORD}
 """The objects of a stage's output, in the order of upload."""
 
 IN, OUT, WORK = "/work/in", "/work/out", "/work"
@@ -38,7 +39,7 @@ def stage_input(stage: Stage, stage_key: str, name: str = "") -> hera.S3Artifact
     """The objects of a stage's output, as the folder `/work/in/<name>`; it does not appear where the bucket has none.
 
     One artifact and not one for each object: the status of a workflow, a megabyte at most, repeats every artifact twice
-    or more for each course. Its key has no slash at its end: SeaweedFS refuses such a request.
+    or more for each course. Its key has no slash at its end: SeaweedFS answers such a request with an empty object.
     """
     name = name or stage.name
     return _artifact(name, f"{IN}/{name}", _stage_folder(stage, stage_key))
