@@ -28,8 +28,9 @@ from rtpipeline.execution.pod_sources import open_sources
 from rtpipeline.execution.run_files import read_plan, write_plan
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.organize.stage import IDENTITY_FILE, INDEX_FILE, REGISTRY_FILE
+from rtpipeline.segmentation.catalogue import is_installed
 from rtpipeline.store.folder import publish, temporary_sibling
-from rtpipeline.store.keys import stage_path
+from rtpipeline.store.keys import ABSENT_LIBRARY, library_version, stage_path
 from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
 from rtpipeline.store.packing import DATA, RECORD, TABLES, pack
 
@@ -49,6 +50,7 @@ def run_organize(pod: Pod) -> ExitCode:
     TransientError, MemoryError, OSError: may pass by itself; nothing is left.
     """
     _check(pod)
+    _check_catalogue(pod)
     place_secret(pod)
     sources = open_sources(pod)
     for source in sources:
@@ -88,6 +90,16 @@ def _check(pod: Pod) -> None:
             "the configuration says `identity: keep`, which would bring patient ids into the names of pods and keys; "
             "use `pseudonymize`, or --allow-identity-keep for an export that is de-identified already."
         )
+
+
+def _check_catalogue(pod: Pod) -> None:
+    """Which weights are in use TotalSegmentator's own tables say; without them the keys would leave weights out."""
+    if not pod.config.segmentation.enabled or is_installed() or library_version("TotalSegmentator") == ABSENT_LIBRARY:
+        return
+    raise UsageError(
+        "this image lacks TotalSegmentator, which the image for networks has by the pins; install it here too, "
+        "without its dependencies, or set segmentation.enabled to false."
+    )
 
 
 def _check_source(source: Source) -> None:

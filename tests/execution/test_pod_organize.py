@@ -8,7 +8,7 @@ import pytest
 
 from rtpipeline import cli
 from rtpipeline.config import parse_config
-from rtpipeline.execution import environment
+from rtpipeline.execution import environment, pod_organize
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.configuration import bundle
 from tests.whole_runs import SECRET
@@ -78,3 +78,11 @@ def test_an_export_without_a_course_is_a_plan_without_items(tmp_path, bucket_url
         *(f"private/{n}" for n in ("index.parquet", "identity.parquet", "registry.json", "organize_key")),
         *(f"parameters/{n}" for n in ("items", "settings", "organize_key", "aggregation_key", "facts_id")),
     }
+
+
+def test_an_image_that_cannot_tell_which_weights_are_in_use_does_not_plan(tmp_path, bucket_url, monkeypatch, capfd):
+    """Its keys would be those of no weights at all, and every pod with weights would refuse them later."""
+    monkeypatch.setattr(pod_organize, "is_installed", lambda: False)
+    arguments = usual(tmp_path, tmp_path)
+    assert run(tmp_path, bucket_url, *arguments) == 2
+    assert "lacks TotalSegmentator" in capfd.readouterr().err
