@@ -127,6 +127,8 @@ class TestStage:
             assert artifact["path"].startswith("/work/")
             assert artifact["archive"] == {"none": {}} and artifact["optional"] is True
             assert set(artifact["s3"]) == {"key"}, "endpoint, bucket and secrets are the repository's"
+        for artifact in template["inputs"]["artifacts"]:
+            assert not artifact["s3"]["key"].endswith("/"), "some stores answer that with an empty object"
 
     def test_knows_the_weights_only_where_networks_or_keys_need_them(
         self, stage: Stage, stage_templates: dict[str, Object]
