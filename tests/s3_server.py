@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 
 BUCKET = "rt-test"
 START_TIMEOUT_S = 90
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,14 @@ def _start(program: Path, folder: Path, key: str, secret: str) -> tuple[subproce
             stdout=log,
             stderr=subprocess.STDOUT,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "GOMAXPROCS": "2"},
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
     return process, s3_port
+
+
+def _die_with_parent() -> None:
+    """So that tests that are killed leave no server behind (prctl(2))."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:
