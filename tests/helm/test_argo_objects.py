@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rtpipeline.stages import STAGES
-from tests.helm.conftest import Helm, Object, argo_specs, named, parsed, stage_templates
+from tests.helm.conftest import Helm, Object, argo_specs, merged, named, parsed, stage_templates
 from tests.helm.documented_values import CHART, defaults
 
 FILES = sorted((CHART / "files").glob("*.yaml"))
@@ -252,7 +252,7 @@ def test_weights_come_from_where_the_values_say(
 
 
 def test_fetched_weights_are_named_after_what_is_fetched(helm: Helm) -> None:
-    """Other files mean other results, so another name, and another Job: a Job cannot be changed."""
+    """Other files mean other results, so another name."""
     entry = {"url": "https://example.org/a.zip", "sha256": "1" * 64}
     both = [
         helm.objects({"weights": {"fetch": {"enabled": True, "files": [{**entry, **change}]}}})
@@ -262,9 +262,29 @@ def test_fetched_weights_are_named_after_what_is_fetched(helm: Helm) -> None:
         named(objects, "WorkflowTemplate", "rtpipeline-courses")["metadata"]["annotations"]["rtpipeline/weights"]
         for objects in both
     ]
-    jobs = [each["metadata"]["name"] for objects in both for each in objects if each["kind"] == "Job"]
-    assert len(set(names)) == len(set(jobs)) == 2
+    assert len(set(names)) == 2
     assert json.loads(named(both[0], "ConfigMap", "rtpipeline-scripts")["data"]["fetch.json"])["files"] == [entry]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": {"fetch": {"files": [{"url": "https://example.org/a.zip", "sha256": "2" * 64}]}}},
+        {"weights": {"fetch": {"memory": "2Gi"}}},
+        {"images": {"cpu": {"tag": "next"}}},
+        {"pods": {"env": {"HTTPS_PROXY": "http://proxy:3128"}}},
+    ],
+    ids=["files", "memory", "image", "environment"],
+)
+def test_any_change_of_the_fetch_is_another_job(helm: Helm, change: dict[str, Any]) -> None:
+    """Kubernetes refuses to change the pods of a Job: of the same name, the next `helm upgrade` would fail."""
+    before = {
+        "weights": {"fetch": {"enabled": True, "files": [{"url": "https://example.org/a.zip", "sha256": "1" * 64}]}}
+    }
+    [first], [second] = (
+        [each for each in helm.objects(values) if each["kind"] == "Job"] for values in (before, merged(before, change))
+    )
+    assert first["metadata"]["name"] != second["metadata"]["name"]
 
 
 def environment(template: Object) -> dict[str, Any]:

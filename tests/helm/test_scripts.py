@@ -116,6 +116,7 @@ def test_an_archive_is_checked_unpacked_and_listed(site: Site, fetch: Fetch, tmp
     root = tmp_path / "weights" / "totalsegmentator"
     for name, expected in NETWORK.items():
         assert (root / name).read_bytes() == expected
+        assert (root / name).stat().st_mode & 0o777 == 0o644
     listed = sorted(f"{sha(expected)}  {name}" for name, expected in NETWORK.items())
     assert sorted((root / "SHA256SUMS").read_text().splitlines()) == listed
 

@@ -184,7 +184,8 @@ def hash_of(path: Path) -> str:
 
 
 def put(arrived: Path, target: Path) -> None:
-    """Move a file to its place, where it appears whole."""
+    """Move a file to its place, where it appears whole, for everybody to read."""
+    arrived.chmod(0o644)
     target.parent.mkdir(parents=True, exist_ok=True)
     arrived.replace(target)
 

@@ -132,13 +132,13 @@ emptyDir: {}
 {{- if eq $weights.kind "image" }}{{ $weights.image.subPath | trimAll "/" }}{{ end -}}
 {{- end }}
 
-{{- /* What the Job is told to fetch; its sha256 names the Job, and the weights where no name is given. */}}
+{{- /* What the Job is told to fetch; its sha256 names the weights where no name is given. */}}
 {{- define "rtpipeline.weights.fetch" -}}
 {{- dict "files" .Values.weights.fetch.files "mirror" .Values.weights.fetch.mirror | toRawJson -}}
 {{- end }}
 
 {{- define "rtpipeline.weights.job" -}}
-rtpipeline-weights-{{ include "rtpipeline.weights.fetch" . | sha256sum | trunc 8 }}
+rtpipeline-weights-{{ print (include "rtpipeline.weights.fetch" .) (include "rtpipeline.weights.jobSpec" .) | sha256sum | trunc 8 }}
 {{- end }}
 
 {{- define "rtpipeline.weights.name" -}}
