@@ -38,6 +38,8 @@ class PodNode:
     ended: str
     pod: str
     attempt: int
+    template: str = ""
+    parameters: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass
@@ -77,7 +79,7 @@ def pod_nodes(workflow: dict[str, Any]) -> Iterator[PodNode]:
         text = node["displayName"]
         yield PodNode(
             workflow=workflow["metadata"]["name"],
-            stage=node.get("templateName") or node.get("templateRef", {}).get("template", ""),
+            stage=(node.get("templateName") or node["templateRef"]["template"]).replace("-", "_"),
             course=values.get("course", ""),
             phase=node["phase"],
             message=node.get("message", ""),
@@ -85,6 +87,8 @@ def pod_nodes(workflow: dict[str, Any]) -> Iterator[PodNode]:
             ended=node.get("finishedAt") or "",
             pod=node["id"],
             attempt=int(text.rpartition("(")[2].rstrip(")")) if text.endswith(")") else 0,
+            template=node.get("templateName", ""),
+            parameters=values,
         )
 
 
@@ -125,6 +129,19 @@ class Cluster:
         listed = self.custom.list_namespaced_custom_object(*ARGO, self.namespace, "workflows", label_selector=selector)
         return sorted(listed["items"], key=lambda w: w["metadata"]["creationTimestamp"])
 
+    def template(self, name: str) -> dict[str, Any]:
+        """A WorkflowTemplate as it is installed."""
+        found: dict[str, Any] = self.custom.get_namespaced_custom_object(
+            *ARGO, self.namespace, "workflowtemplates", name
+        )
+        return found
+
+    def run_workflow(self, body: dict[str, Any], timeout_s: float = 300) -> dict[str, Any]:
+        """Create a workflow and wait for its end."""
+        made = self.custom.create_namespaced_custom_object(*ARGO, self.namespace, "workflows", body)
+        (ended,) = self.wait_until_ended([made["metadata"]["name"]], timeout_s)
+        return ended
+
     def pods(self, selector: str = "") -> list[Any]:
         """Pods that exist now."""
         return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
@@ -146,7 +163,7 @@ class Cluster:
 
         return boto3.client("s3", endpoint_url=self.settings.endpoint, region_name=self.settings.region)
 
-    def keys(self, below: str = "") -> list[str]:
+    def list_keys(self, below: str = "") -> list[str]:
         """Keys below the store's prefix, relative to it."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(
             Bucket=self.settings.bucket, Prefix=f"{self.prefix}/{below}"
@@ -170,7 +187,9 @@ class Cluster:
         done = module("workflows.submit", *options)
         new = [w for w in self.workflows(cohort) if w["metadata"]["name"] not in before]
         found = Submitted(done.returncode, done.stdout, done.stderr, new)
-        assert expect is None or found.code == expect, f"exit {found.code}\n{found.out}\n{found.err}\n{why_red(new)}"
+        assert expect is None or found.code == expect, (
+            f"exit {found.code}\n{found.out}\n{found.err}\n{self.why_red(new)}"
+        )
         return found
 
     def results(self, cohort: str, folder: Path) -> dict[str, pd.DataFrame]:
@@ -179,6 +198,27 @@ class Cluster:
         done = module("workflows.fetch", run, folder, "--cohort", cohort, "--store", self.store)
         assert done.returncode == 0, done.stdout + done.stderr
         return tables_in(folder)
+
+    def why_red(self, workflows: list[dict[str, Any]]) -> str:
+        """What did not succeed, a line each, with the end of the log of each pod that is still there."""
+        nodes = [n for w in workflows for n in w.get("status", {}).get("nodes", {}).values()]
+        bad = [n for n in nodes if n["phase"] not in ("Succeeded", "Skipped", "Omitted")]
+        lines = [f"{n['displayName']} {n['type']} {n['phase']} {n.get('message', '')}" for n in bad]
+        for node in (n for n in bad if n["type"] == "Pod"):
+            lines += [f"--- {node['displayName']}", self.log_of(node["id"])]
+        return "\n".join(lines)
+
+    def log_of(self, node_id: str, lines: int = 15) -> str:
+        """The end of the log of a pod that is still there; '' when there is none."""
+        from kubernetes import client
+
+        key = "workflows.argoproj.io/node-id"
+        names = [n for n, p in self.recorder.pods.items() if p["metadata"].get("annotations", {}).get(key) == node_id]
+        try:
+            text = str(self.core.read_namespaced_pod_log(names[0], self.namespace, container="main"))
+        except (IndexError, client.ApiException):
+            return ""
+        return "\n".join([line for line in text.splitlines() if " argo=true" not in line][-lines:])
 
     def wait_until_ended(self, names: list[str], timeout_s: float = COHORT_S) -> list[dict[str, Any]]:
         """The workflows of these names once they have ended."""
@@ -204,14 +244,6 @@ def wait_for(condition: Callable[[], object], timeout_s: float, pause_s: float =
     while not condition():
         assert time.monotonic() < end, f"nothing happened in {timeout_s:.0f} s"
         time.sleep(pause_s)
-
-
-def why_red(workflows: list[dict[str, Any]]) -> str:
-    """The nodes that did not succeed, a line each."""
-    nodes = [n for w in workflows for n in w.get("status", {}).get("nodes", {}).values()]
-    return "\n".join(
-        f"{n['displayName']} {n['phase']} {n.get('message', '')}" for n in nodes if n["phase"] not in ("Succeeded", "Skipped")
-    )
 
 
 def tables_in(folder: Path) -> dict[str, pd.DataFrame]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import install
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, Submitted
+from tests.e2e.exports import SMALL, save, write_config
 from tests.e2e.recorder import Recorder
 from tests.e2e.settings import Settings, missing
 from tests.whole_runs import SECRET
@@ -48,3 +49,24 @@ def cluster(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where exports and configurations of the session lie."""
     return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="session")
+def export(work: Path) -> Path:
+    """Three small patients."""
+    folder = work / SMALL
+    for number in (1, 2, 3):
+        save(folder, number)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def config(work: Path) -> Path:
+    """The quick configuration."""
+    return write_config(work / "small.yaml")
+
+
+@pytest.fixture(scope="session")
+def first(cluster: Cluster, export: Path, config: Path) -> Submitted:
+    """The first submission of the three."""
+    return cluster.submit(SMALL, export, config)

@@ -9,6 +9,9 @@ import yaml
 
 from rtpipeline.demo.small import SmallPatient, small_patient
 
+SMALL = "small"
+"""Cohort of three patients that several tests look at."""
+
 QUICK: dict[str, Any] = {
     "segmentation": {"enabled": False},
     "custom_models": {"enabled": False},

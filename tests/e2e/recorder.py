@@ -1,4 +1,4 @@
-"""Every pod that was ever there, as it was last seen: finished pods are removed, and what they held would be forgotten."""
+"""Every pod that was ever there, as it was last seen: finished pods are removed, and with them what they held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the cluster and the bucket are: from the environment alone. Commands that only some clusters have are optional."""
+"""Where the cluster and the bucket are: from the environment alone. Commands that few clusters have are optional."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 NEEDED = ("KUBECONFIG", "RT_S3_ENDPOINT", "RT_S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -24,10 +24,10 @@ class Settings:
     endpoint: str
     bucket: str
     region: str
-    key: str
-    secret: str
-    read_key: str
-    read_secret: str
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    read_key: str = field(repr=False)
+    read_secret: str = field(repr=False)
     image_registry: str
     image_tag: str
     weights: str

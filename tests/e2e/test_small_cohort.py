@@ -14,34 +14,14 @@ from rtpipeline.demo.headers import save as save_dataset
 from rtpipeline.demo.write_rtrecord import Fraction, rtrecord_dataset
 from rtpipeline.stages import COURSE_STAGES, STAGES
 from tests.e2e.cluster import Cluster, Submitted, tables_in
+from tests.e2e.exports import SMALL as COHORT
 from tests.e2e.exports import patient, save, write_config
 from tests.whole_runs import assert_same_contents, rtpipeline
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-COHORT = "small"
 CHANGED_WITH_RADIOMICS = {"radiomics", "robustness", "qc", "aggregation", "verdict"}
 """Robustness reads the section too; qc and aggregation come after."""
-
-
-@pytest.fixture(scope="module")
-def export(work: Path) -> Path:
-    """Three patients."""
-    folder = work / "small"
-    for number in (1, 2, 3):
-        save(folder, number)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(work: Path) -> Path:
-    return write_config(work / "small.yaml")
-
-
-@pytest.fixture(scope="module")
-def first(cluster: Cluster, export: Path, config: Path) -> Submitted:
-    """The first submission."""
-    return cluster.submit(COHORT, export, config)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +48,7 @@ def test_every_course_has_a_pod_for_each_stage(cluster: Cluster, first: Submitte
 
 def test_each_stage_left_three_objects_and_nothing_else(cluster: Cluster, first: Submitted) -> None:
     folders: dict[str, set[str]] = {}
-    for key in cluster.keys(f"{COHORT}/courses/"):
+    for key in cluster.list_keys(f"{COHORT}/courses/"):
         folder, _, name = key.rpartition("/")
         folders.setdefault(folder, set()).add(name)
     assert len(folders) == 3 * len(COURSE_STAGES)

@@ -1,0 +1,174 @@
+"""What the pods' account may do, what the pods are given, and that nothing in the cluster says who a patient is."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from rtpipeline.stages import STAGES
+from tests.e2e.cluster import ARGO, Cluster, Submitted
+from tests.e2e.recorder import container
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+IDENTIFYING = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID")
+UID = re.compile(r"1\.2\.\d+(?:\.\d+){4,}")
+CREATED = (200, 201)
+
+
+@pytest.fixture(scope="module")
+def as_pod(cluster: Cluster) -> Any:
+    """Client of the API with the token that the pods' account gets."""
+    from kubernetes import client
+
+    body = {"spec": {"expirationSeconds": 3600}}
+    answer = cluster.core.create_namespaced_service_account_token("rtpipeline-pods", cluster.namespace, body)
+    configuration = client.Configuration.get_default_copy()
+    configuration.api_key = {"authorization": f"Bearer {answer.status.token}"}
+    configuration.cert_file = configuration.key_file = None
+    return client.ApiClient(configuration)
+
+
+def ask(api: Any, method: str, path: str, body: Any = None) -> int:
+    """Status of the answer to a request."""
+    from kubernetes import client
+
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    headers = {"Accept": "application/json", "Content-Type": kind}
+    try:
+        return int(api.call_api(path, method, header_params=headers, body=body, auth_settings=["BearerToken"])[1])
+    except client.ApiException as error:
+        return int(error.status)
+
+
+def test_the_account_of_the_pods_can_report_results_and_nothing_else(cluster: Cluster, as_pod: Any) -> None:
+    here, argo = f"/api/v1/namespaces/{cluster.namespace}", f"/apis/argoproj.io/v1alpha1/namespaces/{cluster.namespace}"
+    result = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTaskResult", "metadata": {"name": "tried"}}
+    assert ask(as_pod, "POST", f"{argo}/workflowtaskresults", result) in CREATED
+    assert ask(as_pod, "PATCH", f"{argo}/workflowtaskresults/tried", {"phase": "Failed"}) in CREATED
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "tried"},
+        "spec": {"workflowTemplateRef": {"name": "rtpipeline-cohort"}},
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried"}, "spec": {"containers": []}}
+    bare = {"metadata": {"name": "tried"}}
+    tried = [
+        *(("GET", f"{here}/{kind}", None) for kind in ("secrets", "configmaps", "pods", "events", "serviceaccounts")),
+        *(("GET", f"{here}/secrets/{name}", None) for name in ("rtpipeline-s3", "rtpipeline-pseudonyms")),
+        *(("GET", f"{argo}/{kind}", None) for kind in ("workflows", "workflowtemplates", "workflowtaskresults")),
+        ("GET", f"{argo}/workflowtaskresults/tried", None),
+        ("DELETE", f"{argo}/workflowtaskresults/tried", None),
+        ("POST", f"{argo}/workflows", workflow),
+        ("PATCH", f"{argo}/workflowtemplates/rtpipeline-courses", {"spec": {}}),
+        ("POST", f"{here}/pods", pod),
+        ("POST", f"{here}/secrets", bare),
+        ("POST", f"{here}/serviceaccounts/rtpipeline-submitter/token", {"spec": {}}),
+        ("GET", "/api/v1/secrets", None),
+        ("GET", "/api/v1/namespaces", None),
+        ("GET", "/api/v1/nodes", None),
+    ]
+    answers = {(method, path): ask(as_pod, method, path, body) for method, path, body in tried}
+    assert {where: code for where, code in answers.items() if code != 403} == {}
+    cluster.custom.delete_namespaced_custom_object(*ARGO, cluster.namespace, "workflowtaskresults", "tried")
+
+
+def test_computing_containers_hold_no_secret_but_the_readers_read_only_one(cluster: Cluster, first: Submitted) -> None:
+    readers = {name for name, stage in STAGES.items() if stage.reader}
+    seen = set()
+    for pod in cluster.recorder.pods.values():
+        stage = pod["metadata"].get("labels", {}).get("rtpipeline/stage")
+        if stage not in STAGES:
+            continue
+        seen.add(stage)
+        main = container(pod)
+        secrets = {
+            variable["valueFrom"]["secretKeyRef"]["name"]
+            for variable in main.get("env", [])
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        }
+        mounted = {mount["name"] for mount in main.get("volumeMounts", [])}
+        files = {v["secret"]["secretName"] for v in pod["spec"]["volumes"] if "secret" in v and v["name"] in mounted}
+        assert secrets == ({"rtpipeline-s3-read"} if stage in readers else set()), stage
+        assert files == ({"rtpipeline-pseudonyms"} if stage in readers else set()), stage
+        assert main["securityContext"]["readOnlyRootFilesystem"] is True
+        assert main["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert seen == set(STAGES)
+
+
+def identifiers(export: Path) -> set[str]:
+    """What identifies the patients of an export: ids, names, birth dates, UIDs, names of folders."""
+    found = {folder.name for folder in export.iterdir() if folder.is_dir()}
+    for path in export.rglob("*.dcm"):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        found |= {str(header.get(name, "")) for name in IDENTIFYING}
+        found |= {str(e.value) for e in header.iterall() if e.VR == "UI" and UID.match(str(e.value))}
+    names = {part for text in found if "^" in text for part in text.split("^")}
+    standard = {uid for uid in found if uid.startswith("1.2.840.10008.")}
+    return {text for text in found | names if len(text) >= 6} - standard
+
+
+def objects(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Every object of the namespace and every pod that was ever there, as (name, JSON)."""
+    from kubernetes import client, dynamic
+
+    found = dynamic.DynamicClient(client.ApiClient())
+    for resource in found.resources.search(namespaced=True):
+        if "list" not in (resource.verbs or []) or "/" in resource.name:
+            continue
+        for item in resource.get(namespace=cluster.namespace).to_dict().get("items", []):
+            yield f"{resource.kind} {item['metadata']['name']}", json.dumps(item)
+    for pod in cluster.recorder.seen:
+        yield f"pod {pod['metadata']['name']}", json.dumps(pod)
+
+
+def logs(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Every archived log."""
+    for key in cluster.list_keys("logs/"):
+        content = cluster.read(key)
+        text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        yield key, text.decode("utf-8", "replace")
+
+
+def test_nothing_in_the_cluster_says_who_a_patient_is(cluster: Cluster, first: Submitted, export: Path) -> None:
+    wanted = identifiers(export)
+    assert len(wanted) > 50
+    pattern = re.compile("|".join(re.escape(text) for text in sorted(wanted)))
+    assert pattern.search((export / "x").as_posix()) is None, "else paths of this machine would be found"
+    found, looked_at = [], 0
+    for name, text in [*objects(cluster), *logs(cluster), *(("key", key) for key in cluster.list_keys())]:
+        looked_at += 1
+        found += [(name, match.group()) for match in pattern.finditer(text)]
+    assert looked_at > 100
+    assert len(list(logs(cluster))) > 20
+    assert found == []
+
+
+def test_results_and_records_say_it_as_little(cluster: Cluster, first: Submitted, export: Path) -> None:
+    pattern = re.compile("|".join(re.escape(text) for text in sorted(identifiers(export))).encode())
+    for key in cluster.list_keys("small/"):
+        if "/private/" not in key:
+            content = cluster.read(key)
+            assert pattern.search(content) is None, key
+
+
+def test_who_submits_has_what_the_client_needs(cluster: Cluster) -> None:
+    from kubernetes import client
+
+    body = {"spec": {"expirationSeconds": 3600}}
+    answer = cluster.core.create_namespaced_service_account_token("rtpipeline-submitter", cluster.namespace, body)
+    configuration = client.Configuration.get_default_copy()
+    configuration.api_key = {"authorization": f"Bearer {answer.status.token}"}
+    api = client.ApiClient(configuration)
+    here, argo = f"/api/v1/namespaces/{cluster.namespace}", f"/apis/argoproj.io/v1alpha1/namespaces/{cluster.namespace}"
+    assert ask(api, "GET", f"{argo}/workflows") == 200
+    assert ask(api, "GET", f"{here}/secrets") == ask(api, "GET", f"{here}/secrets/rtpipeline-pseudonyms") == 403
+    assert ask(api, "POST", f"{here}/pods", {"metadata": {"name": "tried"}}) == 403
