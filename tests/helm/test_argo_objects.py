@@ -103,6 +103,10 @@ def test_every_pool_has_its_limit(helm: Helm) -> None:
     assert limits["seg_workers"] == "7"
 
 
+FETCH: dict[str, Any] = {
+    "fetch": {"enabled": True, "files": [{"url": "https://example.org/a.zip", "sha256": "1" * 64}]}
+}
+
 OVERRIDES: dict[str, dict[str, Any]] = {
     name: {
         "cpu": 1.5 + number,
@@ -253,7 +257,7 @@ def test_weights_come_from_where_the_values_say(
 
 def test_fetched_weights_are_named_after_what_is_fetched(helm: Helm) -> None:
     """Other files mean other results, so another name."""
-    entry = {"url": "https://example.org/a.zip", "sha256": "1" * 64}
+    [entry] = FETCH["fetch"]["files"]
     both = [
         helm.objects({"weights": {"fetch": {"enabled": True, "files": [{**entry, **change}]}}})
         for change in ({}, {"sha256": "2" * 64})
@@ -278,9 +282,7 @@ def test_fetched_weights_are_named_after_what_is_fetched(helm: Helm) -> None:
 )
 def test_any_change_of_the_fetch_is_another_job(helm: Helm, change: dict[str, Any]) -> None:
     """Kubernetes refuses to change the pods of a Job: of the same name, the next `helm upgrade` would fail."""
-    before = {
-        "weights": {"fetch": {"enabled": True, "files": [{"url": "https://example.org/a.zip", "sha256": "1" * 64}]}}
-    }
+    before = {"weights": FETCH}
     [first], [second] = (
         [each for each in helm.objects(values) if each["kind"] == "Job"] for values in (before, merged(before, change))
     )
@@ -289,6 +291,18 @@ def test_any_change_of_the_fetch_is_another_job(helm: Helm, change: dict[str, An
 
 def environment(template: Object) -> dict[str, Any]:
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in template["container"]["env"]}
+
+
+def test_an_environment_variable_of_the_values_wins_and_is_said_once(helm: Helm) -> None:
+    """Helm applies on the server's side, which refuses a name that comes twice."""
+    chosen = {"HOME": "/work", "AWS_DEFAULT_REGION": "eu-north-1", "HTTPS_PROXY": "http://proxy:3128"}
+    objects = helm.objects({"pods": {"env": chosen}, "weights": FETCH})
+    computing = {name: template["container"] for name, template in stage_templates(objects).items()}
+    [job] = [each for each in objects if each["kind"] == "Job"]
+    for container in [*computing.values(), *job["spec"]["template"]["spec"]["containers"]]:
+        names = [each["name"] for each in container["env"]]
+        assert len(names) == len(set(names))
+        assert chosen.items() <= {each["name"]: each.get("value") for each in container["env"]}.items()
 
 
 def test_only_readers_have_keys_and_those_read_only(helm: Helm) -> None:

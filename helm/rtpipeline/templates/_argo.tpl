@@ -111,7 +111,9 @@ Helpers here change the object that they are given and print nothing.
   {{- $secret := dig "valueFrom" "secretKeyRef" dict $variable -}}
   {{- if eq (dig "valueFrom" "configMapKeyRef" "name" "" $variable) "rtpipeline-s3" }}{{ $isReader = true }}{{ end -}}
   {{- $owner := get (dict "rtpipeline-s3-read" $values.s3.readSecret "rtpipeline-s3" $values.s3.existingSecret) ($secret.name | default "") -}}
-  {{- if not $owner -}}
+  {{- if hasKey $values.pods.env $variable.name -}}
+    {{- /* said again below, and Kubernetes takes a name once */ -}}
+  {{- else if not $owner -}}
     {{- $kept = append $kept $variable -}}
   {{- else if not $values.s3.instanceCredentials -}}
     {{- $_ := set $secret "key" (get $owner $secret.key) -}}

@@ -48,9 +48,11 @@ s3://{{ list .Values.s3.bucket (.Values.s3.prefix | trimAll "/") | compact | joi
 {{- /* Environment of a container that speaks S3 itself: (dict "root" $ "secret" $.Values.s3.readSecret). */}}
 {{- define "rtpipeline.s3.env" -}}
 {{- range $variable, $key := dict "AWS_ENDPOINT_URL" "endpoint" "AWS_DEFAULT_REGION" "region" "RTPIPELINE_S3_ADDRESSING" "addressing" }}
+{{- if not (hasKey $.root.Values.pods.env $variable) }}
 - name: {{ $variable }}
   valueFrom:
     configMapKeyRef: {name: rtpipeline-s3, key: {{ $key }}}
+{{- end }}
 {{- end }}
 {{- if .root.Values.s3.caSecret.name }}
 - {{- include "rtpipeline.s3.caVariable" . | nindent 2 }}
