@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from rtpipeline import __version__
 from rtpipeline.store.bucket import Bucket
@@ -23,8 +23,6 @@ from workflows.names import (
 
 LABEL_REQUEST = "rtpipeline/request"
 ORGANIZE = "organize"
-LARGEST_BODY_BYTES = 1024 * 1024
-"""What Argo takes as one Workflow."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,6 @@ class Run:
             "prefix": Bucket.open(self.store).prefix,
             "store": self.store,
         }
-
-    def as_json(self) -> dict[str, str]:
-        """Plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -121,8 +115,3 @@ def course_keys(organize_key: str, settings: Mapping[str, str]) -> dict[str, str
         "organize_key": organize_key,
         "settings": json.dumps(dict(settings), separators=(",", ":")),
     }
-
-
-def size_bytes(body: Object) -> int:
-    """Size of an object as it is sent."""
-    return len(json.dumps(body, separators=(",", ":")).encode())

@@ -70,6 +70,9 @@ class Unplanned:
     """how organize ended on the same data, when that gave nothing"""
 
 
+Standing = Planned | Unplanned
+
+
 class CohortStore:
     """One cohort of a store in a bucket."""
 
@@ -114,7 +117,7 @@ class CohortStore:
         content = get(self.store, facts_key(self.cohort, facts_id))
         return None if content is None else Facts.from_json(content)
 
-    def look(self, asked: Asked, listing: str, facts_id: str) -> Planned | Unplanned:
+    def look(self, asked: Asked, listing: str, facts_id: str) -> Standing:
         """What is left to run.
 
         Parameters

@@ -31,13 +31,12 @@ from workflows.following import Follower, StoppedWaitingError
 from workflows.installation import Installation
 from workflows.kube import Cluster
 from workflows.names import LABEL_RUN
-from workflows.outcome import of_plan, outcome, results_url
+from workflows.outcome import outcome
 from workflows.progress import display_for
 from workflows.record import MOST_IN_ONE, Record, read_record
+from workflows.settled import Settled, nothing_to_do, tried_before
 from workflows.sources import Holding, holding, managed_url, uploaded
-from workflows.standing import CohortStore, Planned, Unplanned, dry_plan, key_of_aggregation
-
-Standing = Planned | Unplanned
+from workflows.standing import CohortStore, Planned, Standing, Unplanned, dry_plan, key_of_aggregation
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,9 @@ class Submission:
             return self._join(joined, request, held)
         standing = self._store.look(self._asked, held.digest, self._facts)
         before = read_record(self._store, request) if self._asked.incremental else None
-        settled = self._nothing_to_do(standing) or self._tried_before(standing, before)
+        settled = nothing_to_do(self._store, standing) or tried_before(self._store, standing, before)
         if settled is not None:
-            return settled
+            return self._answer_settled(settled)
         if before is not None and before.kind == "shards" and not self._manner.dry_run:
             # its courses have had their run: what is missing is the tables
             creator = Creator(self._place.cluster, before.run)
@@ -126,44 +125,6 @@ class Submission:
             name, run_id = live[0]["metadata"]["name"], labels_of(live[0]).get(LABEL_RUN, "")
             raise messages.busy(self._asked.cohort, name, run_id, self._place.cluster.namespace)
         return ""
-
-    def _nothing_to_do(self, standing: Standing) -> Answer | None:
-        if isinstance(standing, Unplanned) or standing.items:
-            return None
-        run_id = self._store.current_results(standing)
-        plan = self._store.plan_of(run_id) if run_id else None
-        if run_id is None or plan is None:
-            return None
-        summary = of_plan(plan)
-        summary.results = results_url(self._store, run_id)
-        code = summary.exit_code if self._manner.wait else int(ExitCode.DONE)
-        message = f"Nothing to do: run {run_id} has these results already."
-        return self._answer("nothing to do", code, run_id, message=message, summary=summary, results=summary.results)
-
-    def _tried_before(self, standing: Standing, before: Record | None) -> Answer | None:
-        """With --incremental: the same data and settings have had their run, and what failed is left as it is.
-
-        Parameters
-        ----------
-        before: how the same request was submitted; None when it was not, or does not matter.
-        """
-        if before is None:
-            return None
-        run_id = before.run.run_id
-        if isinstance(standing, Unplanned):
-            why = standing.failed or "it left no list of courses"
-            message = f"Run {run_id} of the same data and settings did not get to its courses ({why}). "
-            message += "Not tried again with --incremental."
-            return self._answer("not tried again", int(ExitCode.SOME_COURSES_FAILED), run_id, message=message)
-        plan = self._store.plan_of(run_id) if standing.items and self._store.latest() == run_id else None
-        if plan is None:
-            return None
-        summary = of_plan(plan)
-        summary.results = results_url(self._store, run_id)
-        message = f"Run {run_id} had the same data and settings; what failed is not tried again with --incremental."
-        return self._answer(
-            "not tried again", summary.exit_code, run_id, message=message, summary=summary, results=summary.results
-        )
 
     def _new_run(self, held: Holding, request: str, *, upload: bool = False) -> Run:
         """A run with its source in the bucket.
@@ -340,6 +301,15 @@ class Submission:
         code = ExitCode.INTERRUPTED if interrupted else ExitCode.TRANSIENT
         return self._answer(
             "waiting stopped", int(code), run_id, creator.names, created=creator.created, message=message
+        )
+
+    def _answer_settled(self, settled: Settled) -> Answer:
+        """Nothing is submitted. Failed courses of the earlier run count where their end is waited for."""
+        code = settled.exit_code if self._manner.wait or settled.status == "not tried again" else int(ExitCode.DONE)
+        summary = settled.summary
+        results = summary.results if summary else None
+        return self._answer(
+            settled.status, code, settled.run_id, message=settled.message, summary=summary, results=results
         )
 
     def _answer(
