@@ -31,6 +31,7 @@ class Helm:
         self._program = program
         self._folder = folder
         self._known: dict[tuple[str, ...], str] = {}
+        self._parsed: dict[str, str] = {}
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run helm, whatever its exit code."""
@@ -56,7 +57,11 @@ class Helm:
 
     def objects(self, values: Values, *more: str) -> list[Object]:
         """The same as objects; new ones at each call."""
-        return parsed(self.template(values, *more))
+        text = self.template(values, *more)
+        if text not in self._parsed:
+            self._parsed[text] = json.dumps(parsed(text))  # ten times as fast to read again
+        found: list[Object] = json.loads(self._parsed[text])
+        return found
 
 
 class RefusedError(Exception):
