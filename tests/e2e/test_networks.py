@@ -49,8 +49,10 @@ def test_networks_run_in_pods_with_a_gpu_of_their_own(cluster: Cluster, submitte
 
 
 def test_every_table_is_bit_equal_to_that_of_the_laptop(
-    cluster: Cluster, submitted: Submitted, demo: Path, work: Path, tmp_path: Path
+    cluster: Cluster, submitted: Submitted, demo: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if cluster.settings.weights:  # the folder that is mounted in the pods
+        monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", f"{cluster.settings.weights}/totalsegmentator")
     secret, store = work / "secret", work / "demo-laptop"
     secret.write_text(cluster.secret_text)
     where = ("--input", demo / "dicom", "--output", store, "--cohort", COHORT)
