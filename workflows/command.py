@@ -24,6 +24,8 @@ exit codes:
   75   --timeout is over or a server stayed away; what runs goes on
   130  interrupted; what runs goes on
 
+environment: KUBECONFIG; RTPIPELINE_STORE; AWS_* of the bucket; ARGO_SERVER for links to the page of Argo
+
 For research, not for treatment decisions.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rtpipeline.store.keys import key
 from workflows.asked import chunks
 from workflows.bodies import Piece, Run, aggregate, course_keys, organize_alone, shard, whole_cohort
 from workflows.standing import CohortStore
@@ -48,16 +49,29 @@ class Record:
 
     def put(self, store: CohortStore) -> None:
         """Leave it in the bucket: before anything is created."""
-        store.put_json(asdict(self), *_place(self.run.request))
+        store.put_json(asdict(self), *_folder(self.run.request), f"{self.run.run_id}.json")
+
+    def take_back(self, store: CohortStore) -> None:
+        """Remove it, when somebody else was faster with the same request."""
+        store.store.delete([str(key(store.cohort, *_folder(self.run.request), f"{self.run.run_id}.json"))])
 
 
-def read_record(store: CohortStore, request: str) -> Record | None:
-    """The submission of a request; None when it was never submitted."""
-    found: Any = store.read_json(*_place(request))
+def read_record(store: CohortStore, request: str, run_id: str = "") -> Record | None:
+    """The submission of a request; None when it was never submitted.
+
+    Parameters
+    ----------
+    run_id: of this run; '' for the last one.
+    """
+    folder = _folder(request)
+    if not run_id:
+        names = [entry.key.rpartition("/")[2] for entry in store.store.list(f"{key(store.cohort, *folder)}/")]
+        run_id = max(names, default="").removesuffix(".json")
+    found: Any = store.read_json(*folder, f"{run_id}.json") if run_id else None
     if found is None:
         return None
     return Record(**(found | {"run": Run(**found["run"]), "items": tuple(found["items"])}))
 
 
-def _place(request: str) -> tuple[str, ...]:
-    return "private", "requests", f"{request}.json"
+def _folder(request: str) -> tuple[str, ...]:
+    return "private", "requests", request

@@ -195,16 +195,17 @@ class Submission:
         try:
             return self._create(record, held, Creator(self._place.cluster, record.run), "submitted")
         except AnotherRunError as other:  # somebody was faster by a moment
+            record.take_back(self._store)
             return self._join(other.run_id, record.run.request, held)
 
     def _join(self, run_id: str, request: str, held: Holding) -> Answer:
         """Follow a run that is on its way, and create what its submitter did not get to."""
-        record = read_record(self._store, request)
+        record = read_record(self._store, request, run_id)
         if self._manner.dry_run:
             message = f"Already submitted as run {run_id}; nothing would be created."
             return self._answer("dry run", 0, run_id, message=message)
         creator = Creator(self._place.cluster, _stub(run_id, request, self._asked.cohort, self._place))
-        if record is None or record.run.run_id != run_id:
+        if record is None:
             # started a moment ago by somebody whose record is not there yet: its workflows are, so they are followed
             selector = f"{LABEL_RUN}={run_id}"
             creator.names = [w["metadata"]["name"] for w in self._place.cluster.workflows(selector)]

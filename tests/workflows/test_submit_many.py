@@ -210,6 +210,7 @@ def test_two_submissions_at_the_same_moment_are_one_run(scene: Scene, capsys):
     assert scene.submit() == 0
     assert "Already submitted: run 20260101-000000-ffffff" in capsys.readouterr().out
     assert scene.created == []
+    assert not [key for key in scene.bucket_keys() if "/private/requests/" in key]
 
 
 def test_a_pod_without_its_secret_is_told_from_the_events_of_the_cluster(
