@@ -74,7 +74,8 @@ def of_answer(bucket: str, operation: str, code: str, status: int) -> RTpipeline
     """The error for an answer of the server."""
     where = f"bucket {bucket} at {endpoint()}"
     if code == "NoSuchBucket":
-        return UsageError(f"there is no bucket {bucket} at {endpoint()}: make it, or correct the s3:// URL or AWS_ENDPOINT_URL")
+        place = f"there is no bucket {bucket} at {endpoint()}"
+        return UsageError(f"{place}: make it, or correct the s3:// URL or AWS_ENDPOINT_URL")
     if code in _BAD_KEYS or status == 401:
         return UsageError(
             f"{where} does not accept the keys ({code}): check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
