@@ -82,3 +82,8 @@ class Answer:
 def how_to_follow(run_id: str, namespace: str) -> str:
     """The command that shows a run."""
     return f"python -m workflows.status {run_id} --namespace {namespace}"
+
+
+def how_to_read_logs(workflow: str, namespace: str) -> str:
+    """The command that shows what the pods of a workflow said."""
+    return f"kubectl -n {namespace} logs -l workflows.argoproj.io/workflow={workflow} -c main --prefix"

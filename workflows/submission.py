@@ -23,7 +23,7 @@ from rtpipeline.execution.run_files import make_run_id
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.configuration import bundle, configuration_name
 from workflows import messages
-from workflows.answer import Answer, Status, how_to_follow
+from workflows.answer import Answer, Status, how_to_follow, how_to_read_logs
 from workflows.asked import Asked, request_digest, workflow_name
 from workflows.bodies import Piece, Run
 from workflows.creating import AnotherRunError, Creator, is_of_request, labels_of, live_workflows
@@ -238,7 +238,7 @@ class Submission:
                 display.say(f"run {run_id}: {status}; stop waiting with Ctrl-C, the run goes on")
                 follower.follow(creator)
                 if record.kind == "organize":
-                    record = self._after_organize(record, held)
+                    record = self._after_organize(record, held, creator.names[-1])
                     creator.add(record.pieces())
                     follower.expected = dict(record.expected)
                     if not self._manner.wait:
@@ -253,6 +253,8 @@ class Submission:
                 return self._stopped(record, creator, interrupted=stop.interrupted)
         summary = outcome(self._store, run_id, list(follower.states.values()), time.monotonic() - self._clock_s)
         found: Status = "some_failed" if summary.status == "some_failed" else "done"
+        if summary.status == "failed":
+            summary.message += f" Logs: {how_to_read_logs(creator.names[-1], record.run.namespace)}"
         return self._answer(
             "failed" if summary.status == "failed" else found,
             summary.exit_code,
@@ -263,7 +265,7 @@ class Submission:
             results=summary.results,
         )
 
-    def _after_organize(self, record: Record, held: Holding) -> Record:
+    def _after_organize(self, record: Record, held: Holding, workflow: str) -> Record:
         """The courses that organize has found, planned under the same run.
 
         Raises
@@ -277,7 +279,7 @@ class Submission:
         if isinstance(standing, Unplanned):
             raise UsageError(
                 f"organize ended without a list of courses ({standing.failed or standing.reason}); "
-                f"its pod says why: kubectl -n {record.run.namespace} logs -l {LABEL_RUN}={record.run.run_id}"
+                f"its pod says why: {how_to_read_logs(workflow, record.run.namespace)}"
             )
         planned = self._planned_record(record.run, standing)
         planned.put(self._store)
