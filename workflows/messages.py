@@ -146,8 +146,8 @@ def object_missing(kind: str, name: str, namespace: str, used_by: str) -> UsageE
 def no_store() -> UsageError:
     """Nothing says where the store is."""
     return UsageError(
-        "no store is known: give --store s3://bucket/prefix, set RTPIPELINE_STORE, or install the chart with its value "
-        "store.url, which the templates then carry."
+        "no store is known: give --store s3://bucket/prefix, set RTPIPELINE_STORE, or install the chart with its values "
+        "s3.bucket and s3.prefix, which the templates then carry."
     )
 
 
