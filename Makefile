@@ -13,10 +13,11 @@ SEED ?= 7
 PROFILE ?= demo
 WORKERS ?=
 PYTEST_ARGUMENTS ?=
+IMAGE_OPTIONS ?=
 RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
-CODE := rtpipeline workflows tests bench
+CODE := rtpipeline workflows images tests bench
 
-.PHONY: help setup run test e2e lint types format bench docs render check-render clean
+.PHONY: help setup run test e2e lint types format bench docs render check-render images clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,6 +73,9 @@ bench: setup  ## run the benchmarks
 docs: setup  ## write the data dictionary and the configuration's schema into docs/
 	@$(BIN)/python -m rtpipeline.contracts.tables > docs/data_dictionary.md
 	@$(BIN)/rtpipeline render-config --schema > docs/config.schema.json
+
+images:  ## build both container images; IMAGE_OPTIONS go to images/build.sh
+	@images/build.sh $(IMAGE_OPTIONS)
 
 render: setup  ## write the Argo templates of the stage table into the chart
 	@$(BIN)/python -m workflows.render
