@@ -59,12 +59,18 @@ def not_authenticated(host: str) -> UsageError:
 
 
 def forbidden(verb: str, resource: str, namespace: str, who: str) -> UsageError:
-    """403 by RBAC."""
-    user = f"{who} is" if who else "you are"
+    """403 by RBAC.
+
+    Parameters
+    ----------
+    who: the user as the API server knows him; '' when it does not say.
+    """
+    account = who.removeprefix("system:serviceaccount:")
+    subject = f"--user={who or 'USER'}" if account == who else f"--serviceaccount={account}"
     return UsageError(
-        f"{user} not allowed to {verb} {resource} in namespace {namespace} (RBAC). Ask its administrator to bind the "
-        f"role rtpipeline-submitter of the chart: kubectl -n {namespace} create rolebinding NAME "
-        "--role=rtpipeline-submitter --user=USER. "
+        f"{who + ' is' if who else 'you are'} not allowed to {verb} {resource} in namespace {namespace} (RBAC). Ask its "
+        f"administrator for the role of the chart: kubectl -n {namespace} create rolebinding NAME "
+        f"--role=rtpipeline-submitter {subject}. "
         f"`kubectl auth can-i {verb} {resource} -n {namespace}` shows when it is done."
     )
 

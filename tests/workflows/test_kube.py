@@ -118,7 +118,7 @@ def test_missing_rights_name_the_verb_and_the_resource(api: Cluster, client: kub
     api.refuse("POST", "workflows", rbac("create", "workflows"))
     said = message(client)
     assert f"{USER} is not allowed to create workflows in namespace rt (RBAC)" in said
-    assert "rtpipeline-submitter" in said
+    assert "--role=rtpipeline-submitter --serviceaccount=rt:somebody" in said
     assert "kubectl auth can-i create workflows -n rt" in said
 
 
