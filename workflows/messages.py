@@ -68,8 +68,8 @@ def forbidden(verb: str, resource: str, namespace: str, who: str) -> UsageError:
     account = who.removeprefix("system:serviceaccount:")
     subject = f"--user={who or 'USER'}" if account == who else f"--serviceaccount={account}"
     return UsageError(
-        f"{who + ' is' if who else 'you are'} not allowed to {verb} {resource} in namespace {namespace} (RBAC). Ask its "
-        f"administrator for the role of the chart: kubectl -n {namespace} create rolebinding NAME "
+        f"{who + ' is' if who else 'you are'} not allowed to {verb} {resource} in namespace {namespace} (RBAC). Ask "
+        f"its administrator for the role of the chart: kubectl -n {namespace} create rolebinding NAME "
         f"--role=rtpipeline-submitter {subject}. "
         f"`kubectl auth can-i {verb} {resource} -n {namespace}` shows when it is done."
     )
@@ -152,8 +152,8 @@ def object_missing(kind: str, name: str, namespace: str, used_by: str) -> UsageE
 def no_store() -> UsageError:
     """Nothing says where the store is."""
     return UsageError(
-        "no store is known: give --store s3://bucket/prefix, set RTPIPELINE_STORE, or install the chart with its values "
-        "s3.bucket and s3.prefix, which the templates then carry."
+        "no store is known: give --store s3://bucket/prefix, set RTPIPELINE_STORE, or install the chart with its "
+        "values s3.bucket and s3.prefix, which the templates then carry."
     )
 
 
