@@ -49,9 +49,15 @@ def add_input(parser: Any, *, required: bool = True) -> None:
     )
 
 
-def add_store(parser: Any) -> None:
+def add_store(parser: Any, *, in_bucket: bool = False) -> None:
     """`--output` and `--cohort`."""
-    parser.add_argument("--output", type=Path, required=True, metavar="STORE", help="folder of the store")
+    parser.add_argument(
+        "--output",
+        type=export if in_bucket else local_store,
+        required=True,
+        metavar="STORE",
+        help="folder or s3:// URL of the store" if in_bucket else "folder of the store",
+    )
     parser.add_argument(
         "--cohort", type=cohort_name, default=DEFAULT_COHORT, metavar="NAME", help="cohort in the store (%(default)s)"
     )
@@ -81,11 +87,11 @@ def add_processing(parser: Any) -> None:
     parser.add_argument("--verify-content", action="store_true", help="hash the whole content of every object")
 
 
-def add_cohort_run(parser: Any) -> None:
+def add_cohort_run(parser: Any, *, in_bucket: bool = False) -> None:
     """All options of a run of a cohort: what `run` does and `plan` foresees."""
     data = parser.add_argument_group("data")
     add_input(data)
-    add_store(data)
+    add_store(data, in_bucket=in_bucket)
     add_config(data)
     add_processing(parser.add_argument_group("processing"))
     add_json(parser.add_argument_group("output"))
@@ -110,6 +116,16 @@ def run_options(args: argparse.Namespace) -> RunOptions:
 def export(text: str) -> Path | str:
     """A path, or the URL of a bucket as it is."""
     return text if text.startswith("s3://") else Path(text)
+
+
+def local_store(text: str) -> Path:
+    """A folder; a store in a bucket is for other commands."""
+    if text.startswith("s3://"):
+        raise argparse.ArgumentTypeError(
+            f"{text} is in a bucket, which `rtpipeline run` and `python -m workflows.submit` write to; this command "
+            "reads a folder, such as the --cache of `rtpipeline run`"
+        )
+    return Path(text)
 
 
 def sources(given: Iterable[Path | str]) -> tuple[Source, ...]:

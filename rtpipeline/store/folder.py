@@ -88,7 +88,7 @@ class CohortFolder:
         self.private.mkdir(mode=0o700, exist_ok=True)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, name: str = "lock") -> Iterator[None]:
         """Hold the cohort against a second run on this machine.
 
         Raises
@@ -96,7 +96,7 @@ class CohortFolder:
         UsageError: another run holds it.
         """
         self.make()
-        with (self.private / "lock").open("w") as file:
+        with (self.private / name).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
