@@ -125,7 +125,7 @@ _TABLE = (
         libraries=("numpy", "numba", "scipy"),
     ),
     Stage(
-        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 4,
+        "dvh", "course", "course", "rtpipeline.dvh.stage:run", 5,
         Resources(cpu=1, threads=1, memory_mib=(2048, 4096, 8192), timeout_s=3600),
         needs=("prepare_rt", "structures"),
         config=("dvh", "manifest"),

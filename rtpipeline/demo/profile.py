@@ -9,7 +9,7 @@ PROFILES = ("demo", "full")
 """demo: minutes on two cores. full: every feature and perturbation of the defaults."""
 
 CONFIG = "config.yaml"
-COMPANIONS = ("custom_structures.yaml", "structure_names.csv")
+COMPANIONS = ("constraints.csv", "custom_structures.yaml", "structure_names.csv")
 
 
 def write_profile(out: Path, profile: str) -> Path:

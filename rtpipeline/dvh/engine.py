@@ -50,9 +50,9 @@ class Sampling:
     unless there would be more of them than this.
     """
 
-    target_cells: int = 64_000
-    dose_fraction: float = 0.5
-    max_cells: int = 500_000
+    target_cells: int = 30_000
+    dose_fraction: float = 0.75
+    max_cells: int = 200_000
 
     def __post_init__(self) -> None:
         if self.target_cells < 1 or self.max_cells < self.target_cells or not self.dose_fraction > 0.0:

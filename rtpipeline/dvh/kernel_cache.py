@@ -8,6 +8,7 @@ command). A cached kernel needs the runtime of numba alone; where one has to be 
 from __future__ import annotations
 
 import numba
+from llvmlite.binding import ffi
 from numba.core import caching
 from numba.core.runtime import rtsys
 
@@ -19,6 +20,8 @@ def load_without_compiler() -> None:
     """Let this process load kernels from their cache without preparing the compiler."""
     if numba.__version__ in TESTED:
         caching.Cache.load_overload = _load_overload  # type: ignore[method-assign]
+        # numba announces every call of LLVM to listeners that nobody has registered: thousands for each kernel
+        ffi.lib._lock._cblist.clear()
 
 
 def _load_overload(cache: caching.Cache, signature: object, target: object) -> object:

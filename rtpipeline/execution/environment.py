@@ -11,8 +11,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 if TYPE_CHECKING:
     from rtpipeline.config import Config
 
@@ -116,6 +114,8 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
 
 def memory_limit_mib(cgroup: Path = CGROUP) -> int:
     """Memory that this container may use at all, MiB."""
+    import psutil  # takes its time to load, and most commands ask for threads only
+
     total = psutil.virtual_memory().total
     limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
     return int(min(total, limit) if limit else total) // MIB
@@ -123,6 +123,8 @@ def memory_limit_mib(cgroup: Path = CGROUP) -> int:
 
 def available_memory_mib(cgroup: Path = CGROUP) -> int:
     """Memory that is free now within the container's limit, MiB."""
+    import psutil
+
     free = psutil.virtual_memory().available
     limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
     used = _first_number(cgroup / "memory.current", cgroup / "memory/memory.usage_in_bytes")

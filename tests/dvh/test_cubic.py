@@ -15,8 +15,9 @@ from rtpipeline.geometry.solid import PrismSolid
 from tests.dvh.linear_prisms import circle, rotation
 from tests.dvh.test_engine import contours_of, dose_on, grid_around, sphere_layers, uniform_planes
 
-GAUSSIAN_PCT = 0.02
-"""Promised: 0.2 % where the trilinear dose is off by 0.4, 1.6 and 3.6 % on 1, 2 and 3 mm. Measured: 0.006 %."""
+GAUSSIAN_PCT = 0.05
+"""Promised: 0.2 % where the trilinear dose is off by 0.4, 1.6 and 3.6 % on 1, 2 and 3 mm. Measured: 0.037 % with the
+default cells, 0.006 % with three times as many."""
 
 CONTINUED_RTOL = 1e-4
 """The spline feels, one or two voxels from the border of the known, that the dose goes on in a straight line there."""

@@ -22,8 +22,9 @@ VOLUME_RTOL = 1e-4
 DOSE_RTOL = 1e-3
 """Promised: 0.3 %. Measured with the default number of cells: 0.03 %; a third of the promise leaves no slow drift."""
 
-VOLUME_AT_DOSE_ATOL_PCT = 0.03
-"""Promised: 0.1 % of the structure's volume. Measured: 0.007 %."""
+VOLUME_AT_DOSE_ATOL_PCT = 0.06
+"""Promised: 0.1 % of the structure's volume. Measured: 0.044 % with the default cells, 0.007 % with three times as
+many."""
 
 SAME_NUMBERS_RTOL = 1e-9
 """The same solid in the same dose, written differently: only rounding may differ."""
