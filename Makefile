@@ -15,7 +15,7 @@ WORKERS ?=
 PYTEST_ARGUMENTS ?=
 IMAGE_OPTIONS ?=
 RUN_OPTIONS := $(if $(WORKERS),--workers $(WORKERS))
-CODE := rtpipeline workflows images tests bench
+CODE := rtpipeline workflows images helm tests bench
 
 .PHONY: help setup run test e2e lint types format bench docs render check-render images clean
 
@@ -48,7 +48,11 @@ else
 	@$(BIN)/rtpipeline run --input '$(INPUT)' --output '$(OUTPUT)' $(RUN_OPTIONS)
 endif
 
-test: setup  ## run the tests
+# 37 MB; where it cannot be had, the tests of the chart are skipped
+$(BIN)/helm: | setup
+	@$(BIN)/python -m tests.helm.helm_program $(BIN) >/dev/null || echo 'helm was not fetched'
+
+test: setup $(BIN)/helm  ## run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -q
 
 e2e: setup  ## tests on the cluster of KUBECONFIG
