@@ -152,6 +152,7 @@ class Cluster:
 class _Handler(BaseHTTPRequestHandler):
     cluster: Cluster
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 20  # header and body in one packet: otherwise each answer waits 40 ms for an acknowledgement
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
