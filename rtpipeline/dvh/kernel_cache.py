@@ -8,7 +8,7 @@ command). A cached kernel needs the runtime of numba alone; where one has to be 
 from __future__ import annotations
 
 import numba
-from llvmlite.binding import ffi
+from llvmlite.binding import ffi  # type: ignore[import-untyped]
 from numba.core import caching
 from numba.core.runtime import rtsys
 
