@@ -70,6 +70,8 @@ def s3_proxy(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.fixture
 def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between attempts at a request to S3 last no time."""
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *args: 0.0)
+    """The pauses between attempts at a request to S3 last no time, so there are few attempts."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
+    monkeypatch.setattr("rtpipeline.store.s3_errors.PAUSE_S", 0.0)
+    monkeypatch.setattr("botocore.retryhandler.delay_exponential", lambda *args, **kwargs: 0.0)
     monkeypatch.setattr("rtpipeline.store.object_reading.PAUSE_S", 0.0)

@@ -10,9 +10,9 @@ import base64
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from typing import Any
 from rtpipeline.errors import TransientError, UsageError
 from rtpipeline.store.folder import TEMPORARY_PREFIX
 from rtpipeline.store.object_reading import ObjectFile, RangeReading
-from rtpipeline.store.s3_client import PROBE_ATTEMPTS, s3_client
-from rtpipeline.store.s3_errors import ABSENT, CONFLICT, PRECONDITION, code_of, of_answer, translated
+from rtpipeline.store.s3_client import PART_ATTEMPTS, s3_client
+from rtpipeline.store.s3_errors import ABSENT, PRECONDITION, ask, code_of, of_answer
 
 SCHEME = "s3://"
 PART_BYTES = 16 * 1024**2
 """Size of the parts of a large upload; S3 asks for 5 MiB at least."""
 PART_THREADS = 4
-CONFLICT_ATTEMPTS = 5
+PROBE_ATTEMPTS = 2
 DELETED_AT_ONCE = 1000
 
 
@@ -98,46 +98,49 @@ class Bucket:
         ------
         UsageError, TransientError: as every call here.
         """
-        with translated(self.name):
-            client = s3_client(PROBE_ATTEMPTS)
-            client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
+        ask(
+            self.name,
+            lambda: s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1),
+            attempts=PROBE_ATTEMPTS,
+        )
 
     def list(self, below: str = "") -> Iterator[Entry]:
         """Every object whose key begins with `below`, in the server's order, 1000 a request."""
-        more: dict[str, str] = {}
+        options = {"Bucket": self.name, "Prefix": self.prefix + below}
         while True:
-            with translated(self.name):
-                page = s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix + below, **more)
+            page = ask(self.name, lambda: s3_client().list_objects_v2(**options))
             for found in page.get("Contents", ()):
                 yield self._entry(found["Key"].removeprefix(self.prefix), found["Size"], found)
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            options["ContinuationToken"] = page["NextContinuationToken"]
 
     def folders(self) -> Iterator[str]:
         """Names up to the next / of what lies here, as folders of a disk; each page of 1000 is one request."""
-        more: dict[str, str] = {}
+        options = {"Bucket": self.name, "Prefix": self.prefix, "Delimiter": "/"}
         while True:
-            with translated(self.name):
-                page = s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix, Delimiter="/", **more)
+            page = ask(self.name, lambda: s3_client().list_objects_v2(**options))
             for found in page.get("CommonPrefixes", ()):
                 yield found["Prefix"].removeprefix(self.prefix).rstrip("/")
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            options["ContinuationToken"] = page["NextContinuationToken"]
 
     def entry(self, key: str) -> Entry | None:
         """What is known of an object; None where there is none."""
         from botocore.exceptions import ClientError
 
-        with translated(self.name):
+        def head() -> dict[str, Any] | None:
             try:
-                found = s3_client().head_object(Bucket=self.name, Key=self.prefix + key)
+                found: dict[str, Any] = s3_client().head_object(Bucket=self.name, Key=self.prefix + key)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-        return self._entry(key, found["ContentLength"], found)
+            return found
+
+        found = ask(self.name, head)
+        return None if found is None else self._entry(key, found["ContentLength"], found)
 
     def get(self, key: str) -> bytes:
         """Content of an object.
@@ -197,21 +200,20 @@ class Bucket:
 
         checksum = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         condition = {"IfNoneMatch": "*"} if if_absent else {}
-        for attempt in range(CONFLICT_ATTEMPTS):
-            with translated(self.name):
-                try:
-                    s3_client().put_object(
-                        Bucket=self.name, Key=self.prefix + key, Body=data, ContentMD5=checksum, **condition
-                    )
-                    return True
-                except ClientError as error:
-                    if if_absent and code_of(error) in PRECONDITION:
-                        return False
-                    # another writer is at it: who is first is known in a moment
-                    if code_of(error) not in CONFLICT or attempt == CONFLICT_ATTEMPTS - 1:
-                        raise
-            time.sleep(0.2 * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+
+        def put() -> bool:
+            try:
+                s3_client().put_object(
+                    Bucket=self.name, Key=self.prefix + key, Body=data, ContentMD5=checksum, **condition
+                )
+            except ClientError as error:
+                # of a conflict with another writer (409) who was first is known when asked again
+                if if_absent and code_of(error) in PRECONDITION:
+                    return False
+                raise
+            return True
+
+        return ask(self.name, put)
 
     def upload(self, path: Path, key: str) -> None:
         """Write a file's content as an object, large ones in parallel parts.
@@ -239,9 +241,8 @@ class Bucket:
         """Remove objects; those that do not exist are no error."""
         rest = iter(keys)
         while batch := list(islice(rest, DELETED_AT_ONCE)):
-            objects = [{"Key": self.prefix + key} for key in batch]
-            with translated(self.name):
-                answer = s3_client().delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+            request = {"Objects": [{"Key": self.prefix + key} for key in batch], "Quiet": True}
+            answer = ask(self.name, partial(s3_client().delete_objects, Bucket=self.name, Delete=request))
             for refused in answer.get("Errors", ()):
                 if refused.get("Code") not in ABSENT:
                     raise of_answer(self.name, "DeleteObjects", str(refused.get("Code")), 0)
@@ -256,6 +257,10 @@ class Bucket:
         parts = TransferConfig(
             multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PART_THREADS
         )
-        # takes the parts back when one of them fails
-        with translated(self.name):
-            s3_client().upload_fileobj(file, self.name, self.prefix + key, Config=parts)
+
+        def send() -> None:
+            # takes the parts back when one of them fails; closes nothing
+            file.seek(0)
+            s3_client(PART_ATTEMPTS).upload_fileobj(file, self.name, self.prefix + key, Config=parts)
+
+        ask(self.name, send, attempts=2)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rtpipeline.errors import TransientError, UsageError
 from rtpipeline.store.s3_client import endpoint, s3_client
-from rtpipeline.store.s3_errors import ABSENT, END_OF_OBJECT, code_of, translated
+from rtpipeline.store.s3_errors import ABSENT, END_OF_OBJECT, PRECONDITION, ObjectReplacedError, ask, code_of
 
 BLOCK_BYTES = 1024**2
 BODY_ATTEMPTS = 6
@@ -79,9 +79,10 @@ class RangeReading:
         ranged = self._position > 0 or self._end is not None
         if ranged:
             options["Range"] = f"bytes={self._position}-{'' if self._end is None else self._end - 1}"
-        with translated(self._bucket):
+
+        def get() -> Any | None:
             try:
-                answer = s3_client().get_object(Bucket=self._bucket, Key=self._key, **options)
+                return s3_client().get_object(Bucket=self._bucket, Key=self._key, **options)
             except ClientError as error:
                 code = code_of(error)
                 if code in ABSENT:
@@ -90,7 +91,13 @@ class RangeReading:
                     headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
                     self.size = _total(headers.get("content-range", ""))
                     return None
+                if code in PRECONDITION:
+                    raise ObjectReplacedError("an object changed while it was read; try again") from error
                 raise
+
+        answer = ask(self._bucket, get)
+        if answer is None:
+            return None
         if ranged and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
             answer["Body"].close()
             raise UsageError(f"{endpoint()} does not give parts of objects (HTTP Range), which is needed here")

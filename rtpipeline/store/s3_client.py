@@ -6,7 +6,7 @@
 | AWS_DEFAULT_REGION, AWS_REGION | region; any word for most servers other than AWS |
 | AWS_CA_BUNDLE | file with the certificate authority of the server |
 | AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN | keys; else AWS_PROFILE or a role, as boto3 finds them |
-| AWS_MAX_ATTEMPTS, AWS_RETRY_MODE | attempts for one request (8) and how they are spaced (standard) |
+| AWS_MAX_ATTEMPTS | most attempts at one request; without it they go on for 45 s |
 | RTPIPELINE_S3_ADDRESSING | auto, path or virtual; path where an endpoint is set, else auto |
 | RTPIPELINE_S3_ANONYMOUS | 1: requests are not signed, for public data |
 """
@@ -23,9 +23,8 @@ from urllib.parse import urlsplit, urlunsplit
 from rtpipeline import __version__
 from rtpipeline.errors import UsageError
 
-ATTEMPTS = 8
-"""Of one request; with boto3's pauses of at most 20 s they span a server that is away for about half a minute."""
-PROBE_ATTEMPTS = 2
+PART_ATTEMPTS = 8
+"""At one part of a large upload, which boto3 makes itself, with pauses that double."""
 CONNECTIONS = 32
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -36,12 +35,13 @@ _clients: dict[tuple[int, frozenset[tuple[str, str]]], Any] = {}
 _lock = threading.Lock()
 
 
-def s3_client(attempts: int | None = None) -> Any:
+def s3_client(attempts: int = 1) -> Any:
     """The client for the environment as it is now, made once in a process; threads may share it.
 
     Parameters
     ----------
-    attempts: of one request; None for what the environment says, else `ATTEMPTS`.
+    attempts: of boto3 at one request. Whoever asks through `s3_errors.ask` needs no more than 1: boto3's own way
+        (mode standard) gives up at once where many threads meet a server that is away, since they share a quota.
 
     Raises
     ------
@@ -49,10 +49,23 @@ def s3_client(attempts: int | None = None) -> Any:
     """
     seen = frozenset((name, value) for name, value in os.environ.items() if name.startswith(_SETTINGS))
     with _lock:
-        client = _clients.get((attempts or 0, seen))
+        client = _clients.get((attempts, seen))
         if client is None:
-            client = _clients[attempts or 0, seen] = _make(os.environ, attempts)
+            client = _clients[attempts, seen] = _make(os.environ, attempts)
         return client
+
+
+def most_attempts() -> int | None:
+    """What AWS_MAX_ATTEMPTS says; None where it says nothing.
+
+    Raises
+    ------
+    UsageError: it is no whole number of at least 1.
+    """
+    text = os.environ.get("AWS_MAX_ATTEMPTS", "")
+    if text and (not text.isdigit() or int(text) < 1):
+        raise UsageError(f"AWS_MAX_ATTEMPTS is {text!r}; it has to be a whole number of at least 1")
+    return int(text) if text else None
 
 
 def endpoint() -> str:
@@ -70,7 +83,7 @@ def _endpoint_url(environment: Mapping[str, str]) -> str:
     return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
 
 
-def _make(environment: Mapping[str, str], attempts: int | None) -> Any:
+def _make(environment: Mapping[str, str], attempts: int) -> Any:
     try:
         import boto3
         from botocore import UNSIGNED
@@ -91,15 +104,9 @@ def _make(environment: Mapping[str, str], attempts: int | None) -> Any:
         "read_timeout": READ_TIMEOUT_S,
         "max_pool_connections": CONNECTIONS,
         "tcp_keepalive": True,
+        "retries": {"mode": "legacy", "total_max_attempts": attempts},
         "user_agent_extra": f"rtpipeline/{__version__}",
     }
-    retries: dict[str, Any] = {}
-    if "AWS_RETRY_MODE" not in environment:
-        retries["mode"] = "standard"
-    if attempts or "AWS_MAX_ATTEMPTS" not in environment:
-        retries["total_max_attempts"] = attempts or ATTEMPTS
-    if retries:
-        options["retries"] = retries
     if environment.get("RTPIPELINE_S3_ANONYMOUS", "") not in ("", "0"):
         options["signature_version"] = UNSIGNED
     authority = environment.get("AWS_CA_BUNDLE")

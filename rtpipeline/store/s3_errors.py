@@ -6,17 +6,27 @@ Messages name the server, the bucket and the operation. They name no key: below 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import random
 import socket
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from rtpipeline.errors import RTpipelineError, TransientError, UsageError
-from rtpipeline.store.s3_client import endpoint
+from rtpipeline.store.s3_client import endpoint, most_attempts
+
+T = TypeVar("T")
 
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 PRECONDITION = frozenset({"PreconditionFailed", "412"})
 CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 END_OF_OBJECT = frozenset({"InvalidRange", "416"})
+PATIENCE_S = 45.0
+"""A server that starts anew is away for less."""
+PAUSE_S = 0.1
+MOST_PAUSE_S = 3.0
+
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"})
 _BAD_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "InvalidToken", "401"})
 _WRONG_REGION = frozenset(
@@ -46,6 +56,39 @@ def code_of(error: Any) -> str:
 def status_of(error: Any) -> int:
     """HTTP status of a ClientError, 0 where there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+
+
+class ObjectReplacedError(TransientError):
+    """The object is another one than before: asking for the same again gives the same."""
+
+
+def ask(bucket: str, call: Callable[[], T], *, attempts: int | None = None) -> T:
+    """What `call` gives, asked again for `PATIENCE_S` from its first failure while that may pass.
+
+    Parameters
+    ----------
+    attempts: at most; None for what the environment says.
+
+    Raises
+    ------
+    TransientError, UsageError: as `translated`.
+    """
+    attempts = attempts or most_attempts()
+    first_failure_s = 0.0
+    for attempt in itertools.count(1):
+        try:
+            with translated(bucket):
+                return call()
+        except ObjectReplacedError:
+            raise
+        except TransientError:
+            now_s = time.monotonic()
+            first_failure_s = first_failure_s or now_s
+            if attempt == attempts or now_s - first_failure_s > PATIENCE_S:
+                raise
+        # spread, so that threads which failed together do not come back together
+        time.sleep(random.uniform(0.5, 1.0) * min(MOST_PAUSE_S, PAUSE_S * 2 ** min(attempt, 16)))
+    raise AssertionError("counting has no end")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 import uuid
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -278,3 +279,13 @@ def test_urls() -> None:
     for wrong in ("s3:///x", "s3://", "http://x/y"):
         with pytest.raises(UsageError):
             Bucket.open(wrong)
+
+
+def test_many_threads_wait_for_a_server_that_starts_anew(bucket_url: str, s3_proxy: Proxy) -> None:
+    """The retries of boto3 share a quota: 32 threads that met a server which was away used it up in 0.2 s."""
+    bucket = Bucket.open(bucket_url)
+    bucket.put("a", b"content")
+    back_s = time.monotonic() + 4
+    s3_proxy.faults.append(Fault(lambda r: time.monotonic() < back_s, 10**6, 503, "ServiceUnavailable"))
+    assert list(in_order(lambda n: bucket.get("a"), range(64), threads=32)) == [b"content"] * 64
+    assert time.monotonic() >= back_s

@@ -19,7 +19,7 @@ def test_every_variable_of_the_page_is_read_and_every_one_read_is_on_the_page() 
     assert set(re.findall(r'environment(?:\.get\(|\[)"([A-Z0-9_]+)"', CODE)) <= on_page | {
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
     }
-    assert f"({s3_client.ATTEMPTS})" in PAGE
+    assert f"{s3_errors.PATIENCE_S:.0f} s" in PAGE
 
 
 def test_the_policy_of_the_page_is_json_and_asks_for_what_messages_name() -> None:
