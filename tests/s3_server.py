@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUCKET = "rt-test"
-START_TIMEOUT_S = 90
+START_TIMEOUT_S = 60
 PR_SET_PDEATHSIG = 1
 
 
