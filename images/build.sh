@@ -6,7 +6,7 @@
 #   --repository NAME    images are NAME/rtpipeline-cpu and NAME/rtpipeline-gpu (default localhost)
 #   --tag TAG            default: rtpipeline.__version__
 #   --archive FOLDER     also write FOLDER/rtpipeline-{cpu,gpu}.tar, for `docker load`, `ctr images import`, ...
-#                        `code` writes rtpipeline-{cpu,gpu}-code.tar there as well: the code layer alone, for a node that
+#                        `code` writes FOLDER/code/rtpipeline-{cpu,gpu}-code.tar: the code layer alone, for a node that
 #                        has loaded the whole archives; those are made when they are missing or of other libraries
 #   -- ARGUMENTS...      go to the program that builds as they are
 # Settings of the package index (PIP_*, UV_*, proxies, pip.conf, certificates) are taken from the environment and reach
@@ -114,7 +114,9 @@ stands cpu && stands gpu || make_whole
 for image in cpu gpu; do stands $image || write_whole $image; done
 make_image cpu code "$(named code)" "${of_cpu[@]}"
 copy_out "$(named code)" /opt/rtpipeline/app "$scratch/app"
+mkdir -p "$archives/code"
 for image in cpu gpu; do
-  python3 "$here/code_archive.py" "$scratch/app" "$archives/rtpipeline-$image.tar" "$archives/rtpipeline-$image-code.tar"
-  echo "$archives/rtpipeline-$image-code.tar written"
+  out=$archives/code/rtpipeline-$image-code.tar
+  python3 "$here/code_archive.py" "$scratch/app" "$archives/rtpipeline-$image.tar" "$out"
+  echo "$out written"
 done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,12 @@ def test_the_layers_keep_no_setting_of_a_package_index(image: Image) -> None:
         assert not (image.root / path).exists(), path
 
 
+def test_nothing_is_left_where_a_pod_mounts_its_own(image: Image) -> None:
+    for folder in ("tmp", "work", "var/cache/kernels", "source", "build"):
+        if (image.root / folder).exists():
+            assert not list((image.root / folder).iterdir()), folder
+
+
 def test_every_module_is_compiled(image: Image) -> None:
     packages = next((image.root / "opt/rtpipeline/venv/lib").glob("python3.*/site-packages"))
     for folder in (packages / "numpy", packages / "pydicom", image.root / "opt/rtpipeline/app/rtpipeline"):
@@ -111,14 +118,16 @@ def test_kernels_of_the_image_are_loaded_and_none_is_compiled(cpu: Image) -> Non
 
 
 def test_libraries_are_those_of_the_pins(image: Image) -> None:
-    lines = image.run("cat", "/opt/rtpipeline/constraints.txt").stdout.split()
-    script = (
-        "from importlib.metadata import distributions as d; print(*(f'{x.name.lower()}=={x.version}' for x in d()))"
-    )
-    installed = image.run("python", "-c", script).stdout.split()
-    pins = {line.lower().replace("_", "-") for line in lines}
-    others = {line for line in installed if line.replace("_", "-") not in pins}
-    assert others == {f"rtpipeline=={__version__}"}
+    script = "from importlib.metadata import distributions as d; print(*(f'{x.name}=={x.version}' for x in d()))"
+    installed = normalised(image.run("python", "-c", script).stdout)
+    pinned = normalised(image.run("cat", "/opt/rtpipeline/constraints.txt").stdout)
+    assert set(installed.items()) - set(pinned.items()) == {("rtpipeline", __version__)}
+
+
+def normalised(text: str) -> dict[str, str]:
+    """Name (as packages are compared, PEP 503) to version."""
+    pairs = (line.split("==") for line in text.split())
+    return {re.sub("[-_.]+", "-", name).lower(): version for name, version in pairs}
 
 
 def test_the_cpu_image_has_no_torch(cpu: Image) -> None:

@@ -114,6 +114,13 @@ def test_every_install_is_pinned(dockerfile: Path) -> None:
         assert "--constraint constraints.txt" in command or bounded or of_constraints or of_the_source, command
 
 
+def test_downloads_go_to_the_mounted_cache_and_into_no_layer() -> None:
+    for word, rest in lineage(DOCKERFILES[1], "dependencies"):
+        if word == "RUN" and "uv pip install" in rest:  # HOME is /tmp there, so uv would keep them in the layer
+            assert "target=/root/.cache/uv" in rest
+            assert rest.count("uv pip install") == rest.count("--cache-dir /root/.cache/uv")
+
+
 def test_every_requirement_has_a_pin(tmp_path: Path) -> None:
     subprocess.run([sys.executable, IMAGES / "requirements.py", ROOT / "pyproject.toml", tmp_path], check=True)
     pins = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().split()}
