@@ -129,6 +129,33 @@ class Cluster:
         listed = self.custom.list_namespaced_custom_object(*ARGO, self.namespace, "workflows", label_selector=selector)
         return sorted(listed["items"], key=lambda w: w["metadata"]["creationTimestamp"])
 
+    def ask(self, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, str]:
+        """Status and text of the answer to a request to the API; with the token of an account, as that account."""
+        from kubernetes import client
+
+        api = client.ApiClient()
+        mine = api.configuration.get_api_key_with_prefix("authorization") or ""
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": kind,
+            "Authorization": f"Bearer {token}" if token else mine,
+        }
+        if not headers["Authorization"]:
+            headers.pop("Authorization")
+        try:
+            answer = api.rest_client.request(method, f"{api.configuration.host}{path}", headers=headers, body=body)
+            content = answer.read() if hasattr(answer, "read") else answer.data
+            return answer.status, content.decode() if isinstance(content, bytes) else content
+        except client.ApiException as error:
+            return int(error.status), str(error.body)
+
+    def token_of(self, account: str) -> str:
+        """A token of a service account of the namespace."""
+        body = {"spec": {"expirationSeconds": 3600}}
+        answer = self.core.create_namespaced_service_account_token(account, self.namespace, body)
+        return str(answer.status.token)
+
     def template(self, name: str) -> dict[str, Any]:
         """A WorkflowTemplate as it is installed."""
         found: dict[str, Any] = self.custom.get_namespaced_custom_object(

@@ -28,6 +28,8 @@ sys.exit(main(sys.argv[1:]))
 """
 """Everything of the stage is there, one file is cut: then it fails."""
 
+MEMORY = "1Gi"
+
 FAILS = {
     "data": "raise DataError('tried', [finding('STAGE_FAULT', 'stage', 'tried')])",
     "transient": "raise TransientError('tried')",
@@ -62,6 +64,8 @@ def half_written(cluster: Cluster, pods: dict[str, PodNode]) -> dict[str, Any]:
         copied = deepcopy(original) | {"name": name}
         copied.pop("retryStrategy")
         copied.pop("podSpecPatch")
+        for side in ("requests", "limits"):
+            copied["container"]["resources"][side]["memory"] = MEMORY
         code = HALF_WRITTEN.format(stage=pod.stage, fails=FAILS[name])
         copied["container"] |= {"command": ["python", "-c", code]}
         changed.append(copied)

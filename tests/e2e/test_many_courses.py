@@ -92,11 +92,7 @@ def size_bytes(value: Any) -> int:
 
 def etcd_mib(cluster: Cluster) -> float:
     """What the database of the cluster takes."""
-    text = str(
-        cluster.core.api_client.call_api(
-            "/metrics", "GET", response_type="str", auth_settings=["BearerToken"], _preload_content=True
-        )[0]
-    )
+    _, text = cluster.ask("GET", "/metrics")
     found = re.search(r"^apiserver_storage_size_bytes\{.*\} (\S+)$", text, re.MULTILINE)
     return float(found.group(1)) / 2**20 if found else float("nan")
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pydicom
 import pytest
@@ -23,36 +22,12 @@ UID = re.compile(r"1\.2\.\d+(?:\.\d+){4,}")
 CREATED = (200, 201)
 
 
-@pytest.fixture(scope="module")
-def as_pod(cluster: Cluster) -> Any:
-    """Client of the API with the token that the pods' account gets."""
-    from kubernetes import client
-
-    body = {"spec": {"expirationSeconds": 3600}}
-    answer = cluster.core.create_namespaced_service_account_token("rtpipeline-pods", cluster.namespace, body)
-    configuration = client.Configuration.get_default_copy()
-    configuration.api_key = {"authorization": f"Bearer {answer.status.token}"}
-    configuration.cert_file = configuration.key_file = None
-    return client.ApiClient(configuration)
-
-
-def ask(api: Any, method: str, path: str, body: Any = None) -> int:
-    """Status of the answer to a request."""
-    from kubernetes import client
-
-    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    headers = {"Accept": "application/json", "Content-Type": kind}
-    try:
-        return int(api.call_api(path, method, header_params=headers, body=body, auth_settings=["BearerToken"])[1])
-    except client.ApiException as error:
-        return int(error.status)
-
-
-def test_the_account_of_the_pods_can_report_results_and_nothing_else(cluster: Cluster, as_pod: Any) -> None:
+def test_the_account_of_the_pods_can_report_results_and_nothing_else(cluster: Cluster) -> None:
+    token = cluster.token_of("rtpipeline-pods")
     here, argo = f"/api/v1/namespaces/{cluster.namespace}", f"/apis/argoproj.io/v1alpha1/namespaces/{cluster.namespace}"
     result = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowTaskResult", "metadata": {"name": "tried"}}
-    assert ask(as_pod, "POST", f"{argo}/workflowtaskresults", result) in CREATED
-    assert ask(as_pod, "PATCH", f"{argo}/workflowtaskresults/tried", {"phase": "Failed"}) in CREATED
+    assert cluster.ask("POST", f"{argo}/workflowtaskresults", result, token)[0] in CREATED
+    assert cluster.ask("PATCH", f"{argo}/workflowtaskresults/tried", {"phase": "Failed"}, token)[0] in CREATED
     workflow = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
@@ -76,7 +51,7 @@ def test_the_account_of_the_pods_can_report_results_and_nothing_else(cluster: Cl
         ("GET", "/api/v1/namespaces", None),
         ("GET", "/api/v1/nodes", None),
     ]
-    answers = {(method, path): ask(as_pod, method, path, body) for method, path, body in tried}
+    answers = {(method, path): cluster.ask(method, path, body, token)[0] for method, path, body in tried}
     assert {where: code for where, code in answers.items() if code != 403} == {}
     cluster.custom.delete_namespaced_custom_object(*ARGO, cluster.namespace, "workflowtaskresults", "tried")
 
@@ -118,14 +93,18 @@ def identifiers(export: Path) -> set[str]:
 
 def objects(cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Every object of the namespace and every pod that was ever there, as (name, JSON)."""
-    from kubernetes import client, dynamic
-
-    found = dynamic.DynamicClient(client.ApiClient())
-    for resource in found.resources.search(namespaced=True):
-        if "list" not in (resource.verbs or []) or "/" in resource.name:
-            continue
-        for item in resource.get(namespace=cluster.namespace).to_dict().get("items", []):
-            yield f"{resource.kind} {item['metadata']['name']}", json.dumps(item)
+    lists = [(None, json.loads(cluster.ask("GET", "/api/v1")[1]))]
+    for group in json.loads(cluster.ask("GET", "/apis")[1])["groups"]:
+        version = group["preferredVersion"]["groupVersion"]
+        lists.append((version, json.loads(cluster.ask("GET", f"/apis/{version}")[1])))
+    for version, kinds in lists:
+        base = f"/apis/{version}" if version else "/api/v1"
+        for kind in kinds["resources"]:
+            if not kind["namespaced"] or "list" not in kind["verbs"] or "/" in kind["name"]:
+                continue
+            answer = json.loads(cluster.ask("GET", f"{base}/namespaces/{cluster.namespace}/{kind['name']}")[1])
+            for item in answer.get("items", []):
+                yield f"{kind['kind']} {item['metadata']['name']}", json.dumps(item)
     for pod in cluster.recorder.seen:
         yield f"pod {pod['metadata']['name']}", json.dumps(pod)
 
@@ -161,14 +140,11 @@ def test_results_and_records_say_it_as_little(cluster: Cluster, first: Submitted
 
 
 def test_who_submits_has_what_the_client_needs(cluster: Cluster) -> None:
-    from kubernetes import client
-
-    body = {"spec": {"expirationSeconds": 3600}}
-    answer = cluster.core.create_namespaced_service_account_token("rtpipeline-submitter", cluster.namespace, body)
-    configuration = client.Configuration.get_default_copy()
-    configuration.api_key = {"authorization": f"Bearer {answer.status.token}"}
-    api = client.ApiClient(configuration)
+    token = cluster.token_of("rtpipeline-submitter")
     here, argo = f"/api/v1/namespaces/{cluster.namespace}", f"/apis/argoproj.io/v1alpha1/namespaces/{cluster.namespace}"
-    assert ask(api, "GET", f"{argo}/workflows") == 200
-    assert ask(api, "GET", f"{here}/secrets") == ask(api, "GET", f"{here}/secrets/rtpipeline-pseudonyms") == 403
-    assert ask(api, "POST", f"{here}/pods", {"metadata": {"name": "tried"}}) == 403
+    may_not = ("/secrets", "/secrets/rtpipeline-s3", "/secrets/rtpipeline-pseudonyms", "/configmaps")
+    assert cluster.ask("GET", f"{argo}/workflows", token=token)[0] == 200
+    assert {path: cluster.ask("GET", f"{here}{path}", token=token)[0] for path in may_not} == dict.fromkeys(
+        may_not, 403
+    )
+    assert cluster.ask("POST", f"{here}/pods", {"metadata": {"name": "tried"}}, token)[0] == 403
