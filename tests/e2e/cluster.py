@@ -134,7 +134,7 @@ class Cluster:
         from kubernetes import client
 
         api = client.ApiClient()
-        mine = api.configuration.get_api_key_with_prefix("authorization") or ""
+        mine = next((s["value"] for s in api.configuration.auth_settings().values() if s["in"] == "header"), "")
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {
             "Accept": "application/json",

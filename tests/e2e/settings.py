@@ -17,8 +17,9 @@ COMMANDS_S = 300
 class Settings:
     """A cluster and a bucket that tests may use.
 
-    interrupt_s3, restart_controller, simulate_nodes: shell commands, '' where this cluster has none. weights: a folder
-    on every node with the networks, '' for none. read_key, read_secret: of an S3 account that may only read.
+    interrupt_s3, restart_controller: shell commands, '' where this cluster has none. weights: a folder on every node
+    with the networks, '' for none. simulated_nodes: label (`name=value`) of nodes on which pods end by themselves
+    without a process, '' where there are none. read_key, read_secret: of an S3 account that may only read.
     """
 
     endpoint: str
@@ -33,7 +34,7 @@ class Settings:
     weights: str
     interrupt_s3: str
     restart_controller: str
-    simulate_nodes: str
+    simulated_nodes: str
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -53,7 +54,7 @@ class Settings:
             weights=get("RT_E2E_WEIGHTS", ""),
             interrupt_s3=get("RT_E2E_INTERRUPT_S3", ""),
             restart_controller=get("RT_E2E_RESTART_CONTROLLER", ""),
-            simulate_nodes=get("RT_E2E_SIMULATE_NODES", ""),
+            simulated_nodes=get("RT_E2E_SIMULATED_NODES", ""),
         )
 
     @property

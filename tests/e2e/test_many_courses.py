@@ -20,7 +20,7 @@ from rtpipeline.execution.cluster_plan import facts_id
 from rtpipeline.store.bucket import Bucket
 from tests.e2e import install
 from tests.e2e.cluster import ENDED, Cluster
-from tests.e2e.settings import Settings, run_command
+from tests.e2e.settings import Settings
 from tests.workflows.simulated_cohort import SimulatedCohort, course
 from workflows.names import ANNOTATION_CPU_IMAGE, ANNOTATION_GPU_IMAGE, ANNOTATION_WEIGHTS
 from workflows.sources import holding
@@ -34,11 +34,6 @@ LIMIT_BYTES = 1024**2
 PASSING = 20
 """Courses that are run to their end on simulated nodes."""
 
-ON_SIMULATED_NODES = {
-    "nodeSelector": {"type": "kwok"},
-    "tolerations": [{"operator": "Exists"}],
-}
-
 
 @pytest.fixture(scope="module")
 def many(settings: Settings, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -48,7 +43,9 @@ def many(settings: Settings, cluster: Cluster, tmp_path_factory: pytest.TempPath
     try:
         install.make_namespace(settings, name, cluster.secret_text)
         chosen = install.values(settings, found.prefix)
-        chosen["pods"] = {"cpu": ON_SIMULATED_NODES, "gpu": ON_SIMULATED_NODES}
+        label, _, value = (settings.simulated_nodes or "rtpipeline/no-such-node=true").partition("=")
+        there = {"nodeSelector": {label: value}, "tolerations": [{"operator": "Exists"}]}
+        chosen["pods"] = {"cpu": there, "gpu": there}
         chosen["s3"]["archiveLogs"] = False
         chosen["semaphores"] = {"segWorkers": 50, "customSegWorkers": 50, "shards": 1}
         install.install_chart(name, chosen, tmp_path_factory.mktemp("many"))
@@ -128,9 +125,8 @@ def test_ten_thousand_courses_are_submitted(
 def test_courses_pass_through_simulated_nodes(
     many: Cluster, settings: Settings, export: Path, config: Path, request: pytest.FixtureRequest
 ) -> None:
-    if not settings.simulate_nodes:
-        pytest.skip("this cluster has no simulated nodes (RT_E2E_SIMULATE_NODES)")
-    run_command(settings.simulate_nodes)
+    if not settings.simulated_nodes:
+        pytest.skip("this cluster has no simulated nodes (RT_E2E_SIMULATED_NODES)")
     simulate(many, "passing", export, config, PASSING)
     started = time.monotonic()
     done = many.submit("passing", export, config, wait=False)
