@@ -11,7 +11,7 @@ from typing import TypeVar
 from rtpipeline.errors import TransientError
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder, temporary_sibling
-from rtpipeline.store.packing import DATA, RECORD, TABLES, unpack, unpack_tables
+from rtpipeline.store.packing import DATA, OBJECTS, RECORD, TABLES, unpack, unpack_tables
 
 THREADS = 32
 """Requests at once: each takes longer on its way than the server needs for it."""
@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePosixPath]) -> int:
-    """Fetch the `stage.json` of those of some outputs that have one; their number.
+    """Fetch the `stage.json` of those of some outputs that are there; their number.
+
+    One without its archives is none: uploads go on after one of them has failed, and what is recorded would never be
+    computed again.
 
     Parameters
     ----------
@@ -33,10 +36,11 @@ def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePo
     ------
     TransientError, UsageError: as every call of a bucket.
     """
-    wanted = set(paths) if len(paths) <= FEW else _existing(store, folder, set(paths))
+    is_listed = len(paths) > FEW
+    wanted = _existing(store, f"{folder.cohort}/courses/") & set(paths) if is_listed else set(paths)
 
     def fetch(path: PurePosixPath) -> bool:
-        content = get(store, path / RECORD)
+        content = get(store, path / RECORD) if is_listed or _existing(store, f"{path}/") else None
         if content is not None:
             # a copy that nobody else reads: tens of thousands are not worth a flush to the disk each
             target = folder.store / path
@@ -47,13 +51,13 @@ def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePo
     return sum(in_threads(fetch, sorted(wanted)))
 
 
-def _existing(store: Bucket, folder: CohortFolder, paths: set[PurePosixPath]) -> set[PurePosixPath]:
-    found = set()
-    for entry in store.list(f"{folder.cohort}/courses/"):
+def _existing(store: Bucket, below: str) -> set[PurePosixPath]:
+    """Folders below a prefix that hold every object of an output."""
+    found: dict[PurePosixPath, set[str]] = {}
+    for entry in store.list(below):
         path = PurePosixPath(entry.key)
-        if path.name == RECORD and path.parent in paths:
-            found.add(path.parent)
-    return found
+        found.setdefault(path.parent, set()).add(path.name)
+    return {folder for folder, names in found.items() if names.issuperset(OBJECTS)}
 
 
 def mirror_outputs(

@@ -30,12 +30,12 @@ def store(bucket_url: str, tmp_path: Path) -> Bucket:
 
 
 @pytest.mark.parametrize("few", [0, 100], ids=["listed", "one by one"])
-def test_the_records_that_exist_are_fetched_and_no_others(few, store, tmp_path, monkeypatch):
+def test_the_records_of_whole_outputs_are_fetched_and_no_others(few, store, tmp_path, monkeypatch):
     monkeypatch.setattr(mirror, "FEW", few)
     folder = CohortFolder(tmp_path / "mirror", "toy")
-    assert mirror.mirror_records(store, folder, [WHOLE, RECORD_ONLY, NOTHING]) == 2
+    assert mirror.mirror_records(store, folder, [WHOLE, RECORD_ONLY, NOTHING]) == 1
     found = {p.relative_to(folder.store) for p in folder.store.rglob("*") if p.is_file()}
-    assert found == {Path(path / "stage.json") for path in (WHOLE, RECORD_ONLY)}
+    assert found == {Path(WHOLE / "stage.json")}
     assert (folder.store / WHOLE / "stage.json").read_bytes() == (tmp_path / "out" / "stage.json").read_bytes()
 
 
@@ -52,7 +52,7 @@ def test_outputs_lie_at_their_place_and_what_is_not_whole_is_told(tables_only, s
         assert there == contents(tmp_path / "out")
         assert output_digest(folder.store / WHOLE) == output_digest(tmp_path / "out")
     left = {p.name for p in (folder.root / "courses").glob("*/dvh/*")}
-    assert left == {WHOLE.name, RECORD_ONLY.name}
+    assert left == {WHOLE.name}
 
 
 def test_an_error_in_one_thread_ends_the_whole():

@@ -21,7 +21,7 @@ from rtpipeline.stages import STAGES
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.keys import course_stage_key, key, output_digest, stage_path
 from rtpipeline.store.mirror import mirror_records
-from rtpipeline.store.packing import OBJECTS, pack
+from rtpipeline.store.packing import DATA, OBJECTS, TABLES, pack
 from workflows.standing import CohortStore
 
 THREADS = 16
@@ -125,6 +125,8 @@ class SimulatedCohort:
             digest = hex_of(course_id, stage.name, name, count=64)
             upstream = {up: states[up].model_dump() for up in stage.upstream}
             record = self.record(stage.name, name, course_id, status, upstream, digest)
+            for archive in (DATA, TABLES):
+                self.store.put(f"{path}/{archive}", b"archive")
             self.store.put(f"{path}/stage.json", json.dumps(record).encode())
             states[stage.name] = Upstream(key=name, status=status, output_digest=digest)
         return ended
