@@ -2,8 +2,8 @@
 
 Usage: code_archive.py APP ONTO.tar OUT.tar [--name NAME:TAG]. APP holds what the code layer puts at
 /opt/rtpipeline/app; ONTO.tar is the archive of the whole image (as `docker save` writes it), already loaded where
-OUT.tar will be. OUT.tar is an OCI archive that refers to the layers of ONTO.tar by their digests and brings its own last
-one: some twenty megabytes in place of gigabytes. `ctr images import` reads it.
+OUT.tar will be. OUT.tar is an OCI archive that refers to the layers of ONTO.tar by their digests and brings its own
+last one: some twenty megabytes in place of gigabytes. `ctr images import` reads it.
 """
 
 from __future__ import annotations
