@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import subprocess
 import sys
@@ -69,10 +71,17 @@ class Submitted:
         return Counter(p.stage for p in self.pods)
 
 
+def nodes_of(workflow: dict[str, Any]) -> dict[str, Any]:
+    """The nodes of a workflow, which Argo keeps compressed where they are many."""
+    status = workflow.get("status", {})
+    packed = status.get("compressedNodes")
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed))) if packed else status.get("nodes", {})
+    return found
+
+
 def pod_nodes(workflow: dict[str, Any]) -> Iterator[PodNode]:
     """The pods of a workflow, attempts included."""
-    nodes = workflow.get("status", {}).get("nodes", {})
-    for node in nodes.values():
+    for node in nodes_of(workflow).values():
         if node["type"] != "Pod":
             continue
         values = {p["name"]: p.get("value", "") for p in node.get("inputs", {}).get("parameters", [])}
@@ -228,7 +237,7 @@ class Cluster:
 
     def why_red(self, workflows: list[dict[str, Any]]) -> str:
         """What did not succeed, a line each, with the end of the log of each pod that is still there."""
-        nodes = [n for w in workflows for n in w.get("status", {}).get("nodes", {}).values()]
+        nodes = [n for w in workflows for n in nodes_of(w).values()]
         bad = [n for n in nodes if n["phase"] not in ("Succeeded", "Skipped", "Omitted")]
         lines = [f"{n['displayName']} {n['type']} {n['phase']} {n.get('message', '')}" for n in bad]
         for node in (n for n in bad if n["type"] == "Pod"):

@@ -148,3 +148,21 @@ def test_who_submits_has_what_the_client_needs(cluster: Cluster) -> None:
         may_not, 403
     )
     assert cluster.ask("POST", f"{here}/pods", {"metadata": {"name": "tried"}}, token)[0] == 403
+
+
+def test_the_readers_account_cannot_write(cluster: Cluster) -> None:
+    import boto3
+    from botocore.exceptions import ClientError
+
+    settings = cluster.settings
+    if settings.read_key == settings.key:
+        pytest.skip("this bucket has one account for all (RT_S3_READ_KEY, RT_S3_READ_SECRET)")
+    reader = boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        aws_access_key_id=settings.read_key,
+        aws_secret_access_key=settings.read_secret,
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        reader.put_object(Bucket=settings.bucket, Key=f"{cluster.prefix}/tried", Body=b"x")
