@@ -9,6 +9,7 @@ from __future__ import annotations
 from rtpipeline.stages import Stage
 from rtpipeline.store.keys import key, stage_path
 from rtpipeline.store.packing import DATA, RECORD, TABLES
+from rtpipeline.store.private_mark import FILES, MARKER
 from workflows import expressions as ex
 from workflows.strict import hera, models
 
@@ -65,7 +66,7 @@ def planner_outputs(stage: Stage) -> list[hera.S3Artifact]:
     """
     own = bucket_key(stage.name) + "/"
     parts = [_artifact(part, f"{OUT}/{part}", own) for part in PARTS]
-    private = ("index.parquet", "identity.parquet", "registry.json", "organize_key")
+    private = (*FILES, MARKER)
     return [
         *parts,
         _artifact("facts", f"{OUT}/facts", bucket_key("runs", "facts") + "/"),

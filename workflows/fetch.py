@@ -36,7 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
 def handle(args: argparse.Namespace) -> int:
     """Fetch."""
     from workflows.finding_runs import cohort_store, run_in_store
-    from workflows.outcome import has_results
 
     run_id = command.one_run(args.run)
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
@@ -46,7 +45,7 @@ def handle(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="rtpipeline-") as mirror:
         kept = cohort_store(bucket, cohort, Path(mirror))
         run_id = run_in_store(kept, run_id, with_results=True)
-        if not has_results(kept, run_id):
+        if not kept.has_results(run_id, kept.plan_of(run_id)):
             raise UsageError(f"run {run_id} has no tables (yet); see python -m workflows.status {run_id}.")
         count = fetch_results(kept, run_id, args.folder)
     if args.json:

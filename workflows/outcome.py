@@ -20,7 +20,7 @@ def outcome(store: CohortStore, run_id: str, states: Sequence[State], wall_s: fl
     What aggregation wrote into the run's plan counts; without it, what the red nodes of the workflows say.
     """
     plan = store.plan_of(run_id)
-    if plan is not None and is_settled(plan) and has_results(store, run_id):
+    if plan is not None and is_settled(plan) and store.has_results(run_id, plan):
         summary = of_plan(plan)
         summary.results = results_url(store, run_id)
     else:
@@ -32,11 +32,6 @@ def outcome(store: CohortStore, run_id: str, states: Sequence[State], wall_s: fl
 def is_settled(plan: Mapping[str, Any]) -> bool:
     """Whether aggregation has written how everything ended."""
     return all(entry["status"] is not None for course in plan["courses"] for entry in course["stages"].values())
-
-
-def has_results(store: CohortStore, run_id: str) -> bool:
-    """Whether the tables of a run are there."""
-    return store.store.entry(str(key(store.cohort, "results", run_id, "stage.json"))) is not None
 
 
 def results_url(store: CohortStore, run_id: str) -> str:

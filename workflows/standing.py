@@ -16,6 +16,7 @@ from typing import Any
 from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.errors import UsageError
 from rtpipeline.execution.cluster_plan import (
+    RESULT_FILES,
     Facts,
     aggregation_key,
     cluster_plan,
@@ -33,6 +34,7 @@ from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder
 from rtpipeline.store.keys import key, stage_path
 from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
+from rtpipeline.store.private_mark import MARKER, is_whole, marked_key
 from workflows.asked import Asked
 
 
@@ -108,9 +110,21 @@ class CohortStore:
         found = self.read_json("results", "latest.json")
         return found["run_id"] if found else None
 
+    def has_results(self, run_id: str, plan: Mapping[str, Any] | None) -> bool:
+        """Whether the tables of a run are there, all of them: an upload that failed leaves the first ones.
+
+        Parameters
+        ----------
+        plan: `plan.json` of the run, which says how many files aggregation has left.
+        """
+        results = self.store.child(self.cohort, "results", run_id)
+        if results.entry("stage.json") is None:
+            return False
+        return sum(1 for _ in results.list()) >= (plan or {}).get(RESULT_FILES, 0)
+
     def forget_organize(self) -> None:
         """Take back that organize's output is current, so that it runs again."""
-        self.store.delete([str(key(self.cohort, "private", "organize_key"))])
+        self.store.delete([str(key(self.cohort, "private", MARKER))])
 
     def facts(self, facts_id: str) -> Facts | None:
         """What a run with the same images and weights has left about them."""
@@ -137,7 +151,7 @@ class CohortStore:
         if "organize" in asked.forced:
             return Unplanned("forced")
         failed = self._organize_failed(current)
-        if (self.read("private", "organize_key") or b"").decode().strip() != current:
+        if not self._organize_is(current):
             return Unplanned("new data", failed)
         path = stage_path(self.cohort, "organize", current)
         if mirror_outputs(self.store, self.folder, [path], tables_only=False):
@@ -162,6 +176,12 @@ class CohortStore:
             items = items_of(plan)
         return Planned(manifest, self.folder, plan, items)
 
+    def _organize_is(self, current: str) -> bool:
+        """Whether the private files are there and those of this organize."""
+        private = self.store.child(self.cohort, "private")
+        marker = self.read("private", MARKER)
+        return marker is not None and marked_key(marker) == current and is_whole(marker, private.size)
+
     def _organize_failed(self, organize: str) -> str:
         """How organize ended under a key, when that was final and gave nothing."""
         path = stage_path(self.cohort, "organize", organize)
@@ -173,7 +193,8 @@ class CohortStore:
         """The run whose tables are those that aggregation would write now, when nothing is left to run."""
         run_id = self.latest()
         written = self.plan_of(run_id) if run_id else None
-        if run_id is None or written is None or planned.items:
+        is_forced = "aggregation" in planned.plan.demands.forced
+        if run_id is None or written is None or planned.items or is_forced or not self.has_results(run_id, written):
             return None
         same_settings = written.get("settings", {}).get("aggregation") == planned.plan.settings["aggregation"]
         return run_id if same_settings and is_same_outcome(written, planned.plan) else None

@@ -121,7 +121,7 @@ def run_status(run_id: str, cohort: str, namespace: str | None, store: str | Non
 def _joined(run_id: str, cohort: str, states: Sequence[Any], store: Any) -> RunStatus:
     """What the workflows say, and once the run's tables are there what its plan says."""
     from workflows.nodes import red_nodes, total_counts
-    from workflows.outcome import has_results, is_settled, of_plan, results_url
+    from workflows.outcome import is_settled, of_plan, results_url
 
     status = RunStatus(run_id, cohort, "running", {state.name: state.phase for state in states})
     status.stages = {stage: {w: n for w, n in counts.items() if n} for stage, counts in total_counts(states).items()}
@@ -133,7 +133,7 @@ def _joined(run_id: str, cohort: str, states: Sequence[Any], store: Any) -> RunS
             status.waiting[reason] = status.waiting.get(reason, 0) + number
     live = any(not state.has_ended for state in states)
     plan = store.plan_of(run_id) if store is not None and not live else None
-    if plan is not None and is_settled(plan) and has_results(store, run_id):
+    if plan is not None and is_settled(plan) and store.has_results(run_id, plan):
         summary = of_plan(plan)
         status.results, status.stages = results_url(store, run_id), summary.stages
         status.failures = [dict(vars(failure)) for failure in summary.failures]

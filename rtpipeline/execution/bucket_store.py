@@ -22,12 +22,10 @@ from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder, temporary_sibling, write_atomically
 from rtpipeline.store.mirror import get, in_threads, mirror_outputs
 from rtpipeline.store.packing import OBJECTS, RECORD, pack
+from rtpipeline.store.private_mark import FILES, MARKER, is_whole
 
 log = logging.getLogger(__name__)
 
-PRIVATE = ("index.parquet", "identity.parquet", "registry.json")
-MARKER = "organize_key"
-"""Says which organize the private files are of: away while they are replaced, and back as the last."""
 SEND_EVERY_S = 10.0
 RUN_FILES = ("plan.json", "config.yaml", "ledger.jsonl")
 
@@ -128,12 +126,16 @@ class BucketStore:
         return other is None or json.loads(one)["ended_utc"] > json.loads(other)["ended_utc"]
 
     def _fetch_private(self) -> None:
+        """The mark is away while the files are replaced, and back as the last, there as here."""
         private = self._folder.private
         marker = get(self._cohort, f"private/{MARKER}")
         if marker is None or _content(private / MARKER) == marker:
             return
+        if not is_whole(marker, self._cohort.child("private").size):
+            log.info("the private files in the bucket are half replaced and not used")
+            return
         (private / MARKER).unlink(missing_ok=True)
-        for name in PRIVATE:
+        for name in FILES:
             self._cohort.download(f"private/{name}", private / name)
         write_atomically(private / MARKER, marker)
 
@@ -143,7 +145,7 @@ class BucketStore:
         if marker is None or get(self._cohort, f"private/{MARKER}") == marker:
             return
         self._cohort.delete([f"private/{MARKER}"])
-        for name in PRIVATE:
+        for name in FILES:
             self._cohort.upload(private / name, f"private/{name}")
         self._cohort.put(f"private/{MARKER}", marker)
 

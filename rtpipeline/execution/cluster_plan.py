@@ -33,6 +33,9 @@ from rtpipeline.store.keys import (
 RUNS, KEPT = "1", "0"
 NOT_SELECTED = "not selected"
 
+RESULT_FILES = "result_files"
+"""In the `plan.json` of a run that has ended: how many files its results are."""
+
 MOST_ITEMS = 150
 """Courses of one workflow: its status then takes 0.8 of the 1 MiB that etcd takes, the rest is for retries."""
 

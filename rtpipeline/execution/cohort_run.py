@@ -36,6 +36,7 @@ from rtpipeline.execution.summary import Failure, RunSummary, point_latest, summ
 from rtpipeline.store.folder import CohortFolder, sweep, write_atomically
 from rtpipeline.store.identity import load_or_make_secret
 from rtpipeline.store.keys import digest, settings_digest, stage_key, stage_path
+from rtpipeline.store.private_mark import MARKER, marked_key
 
 COHORT_STAGES_LOGS = "cohort"
 
@@ -92,8 +93,8 @@ def check_inputs(inputs: Sequence[Source], store: Path) -> None:
 
 def organized(folder: CohortFolder, key: str) -> Output | None:
     """organize's output under a key, when `private/` still holds the index that was made with it."""
-    marker = folder.private / "organize_key"
-    if not marker.is_file() or marker.read_text().strip() != key:
+    marker = folder.private / MARKER
+    if not marker.is_file() or marked_key(marker.read_bytes()) != key:
         return None
     output = read_output(folder.store / stage_path(folder.cohort, "organize", key))
     return output if output is not None and output.has_result else None
@@ -187,7 +188,7 @@ class CohortRun:
         if done is not None:
             return done
         self._display.say("organize: reading the export")
-        marker = self._folder.private / "organize_key"
+        marker = self._folder.private / MARKER
         marker.unlink(missing_ok=True)  # the index is another one from here on
         request = StageRequest(
             stage="organize",

@@ -10,7 +10,7 @@ from typing import Any
 
 from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.errors import ExitCode, UsageError
-from rtpipeline.execution.cluster_plan import aggregation_key
+from rtpipeline.execution.cluster_plan import RESULT_FILES, aggregation_key
 from rtpipeline.execution.pod import Pod
 from rtpipeline.execution.pod_inputs import unpacked_output
 from rtpipeline.execution.run_outcomes import HALF, add_finding, failed_courses, settle
@@ -51,8 +51,7 @@ def run_aggregation(pod: Pod) -> ExitCode:
         log.warning("%s %s: %s", course_id, name, HALF)
         entry.update(status="failed", reason=HALF)
         add_finding(entry, name, course_id, patients[course_id])
-    content = (json.dumps(plan, indent=1) + "\n").encode()
-    write_atomically(folder.run(request.run_id) / "plan.json", content)
+    write_atomically(folder.run(request.run_id) / "plan.json", _plan_json(plan))
     results = folder.results / request.run_id
     code = run_stage(
         StageRequest(
@@ -68,7 +67,7 @@ def run_aggregation(pod: Pod) -> ExitCode:
         )
     )
     if code == ExitCode.DONE:
-        _leave(pod, plan, content, results)
+        _leave(pod, plan, results)
     return code
 
 
@@ -80,6 +79,7 @@ def _plan(pod: Pod) -> dict[str, Any]:
     if content is None:
         raise UsageError(f"run {request.run_id} has no plan.json in the store; organize has to run first.")
     plan: dict[str, Any] = json.loads(content)
+    plan.pop(RESULT_FILES, None)  # of an earlier aggregation of the same run
     if request.key and request.key != aggregation_key(plan):
         raise UsageError(f"the plan of run {request.run_id} in the store is not the one this pod was started for.")
     return plan
@@ -97,13 +97,19 @@ def _organize(pod: Pod, key_of_organize: str) -> Path:
     return target
 
 
-def _leave(pod: Pod, plan: dict[str, Any], content: bytes, results: Path) -> None:
+def _plan_json(plan: dict[str, Any]) -> bytes:
+    return (json.dumps(plan, indent=1) + "\n").encode()
+
+
+def _leave(pod: Pod, plan: dict[str, Any], results: Path) -> None:
     failed = failed_courses(plan)
     log.info("%s: %d of %d courses failed", pod.cohort, len(failed), len(plan["courses"]))
     scratch = temporary_sibling(pod.out)
     try:
         results.rename(scratch / "results")
-        (scratch / "plan.json").write_bytes(content)
+        # clusters go on uploading when one file has failed: the number says whether all have come through
+        files = sum(path.is_file() for path in (scratch / "results").rglob("*"))
+        (scratch / "plan.json").write_bytes(_plan_json(plan | {RESULT_FILES: files}))
         (scratch / "latest.json").write_text(json.dumps({"run_id": pod.request.run_id}) + "\n")
         (scratch / "parameters").mkdir()
         (scratch / "parameters" / "failed").write_text(str(len(failed)))

@@ -27,16 +27,16 @@ from rtpipeline.execution.pod_readers import place_secret, private_store
 from rtpipeline.execution.pod_sources import open_sources
 from rtpipeline.execution.run_files import read_plan, write_plan
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
-from rtpipeline.organize.stage import IDENTITY_FILE, INDEX_FILE, REGISTRY_FILE
+from rtpipeline.organize.stage import REGISTRY_FILE
 from rtpipeline.segmentation.catalogue import is_installed
 from rtpipeline.store.folder import publish, temporary_sibling
 from rtpipeline.store.keys import ABSENT_LIBRARY, library_version, stage_path
 from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
 from rtpipeline.store.packing import DATA, RECORD, TABLES, pack
+from rtpipeline.store.private_mark import FILES, MARKER, is_whole, mark, marked_key
 
 log = logging.getLogger(__name__)
 
-MARKER = "organize_key"
 PARTS = {"data": DATA, "tables": TABLES, "record": RECORD}
 """Folders of `/work/out`, each with one object below the key: where it goes is known only when organize has its key."""
 
@@ -111,8 +111,9 @@ def _check_source(source: Source) -> None:
 
 def _kept(pod: Pod, key: str, target: Path) -> bool:
     """Whether the store has organize's output under this key and the index made with it; then it lies at `target`."""
-    marker = get(private_store(pod), MARKER)
-    if marker is None or marker.decode().strip() != key:
+    private = private_store(pod)
+    marker = get(private, MARKER)
+    if marker is None or marked_key(marker) != key or not is_whole(marker, private.size):
         return False
     path = stage_path(pod.cohort, "organize", key)
     if mirror_outputs(pod.store, pod.folder, [path], tables_only=False):
@@ -149,9 +150,9 @@ def _leave_output(pod: Pod, key: str, target: Path, scratch: Path, *, with_priva
     if with_private:
         private = scratch / "private"
         private.mkdir(mode=0o700)
-        for name in (INDEX_FILE, IDENTITY_FILE, REGISTRY_FILE):
+        for name in FILES:
             shutil.copyfile(pod.folder.private / name, private / name)
-        (private / MARKER).write_text(f"{key}\n")
+        (private / MARKER).write_bytes(mark(key, private))
 
 
 def _leave_plan(pod: Pod, key: str, organize: Output, scratch: Path) -> None:

@@ -142,6 +142,11 @@ class Bucket:
         found = ask(self.name, head)
         return None if found is None else self._entry(key, found["ContentLength"], found)
 
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        found = self.entry(key)
+        return None if found is None else found.size
+
     def get(self, key: str) -> bytes:
         """Content of an object.
 

@@ -17,6 +17,7 @@ from rtpipeline.execution.bucket_store import BucketStore, cache_folder
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder
 from rtpipeline.store.keys import output_digest
+from rtpipeline.store.private_mark import FILES
 from tests.s3_proxy import Fault, Proxy
 from tests.whole_runs import SECRET, assert_same_contents, contents, rtpipeline, stage_folders, wait_for
 
@@ -55,7 +56,7 @@ def test_what_one_machine_made_is_there_on_another(bucket_url: str, tmp_path: Pa
     here, there = CohortFolder(tmp_path / "here", "cohort"), CohortFolder(tmp_path / "there", "cohort")
     with BucketStore(bucket, here).kept():
         made = output(here.store, "aaa-bbb")
-        for name in (*bucket_store.PRIVATE, "organize_key"):
+        for name in (*FILES, "organize_key"):
             (here.private / name).write_bytes(name.encode())
         (here.private / "secret").write_bytes(b"never sent")
     keys = [entry.key for entry in bucket.list()]

@@ -80,6 +80,28 @@ def test_an_export_without_a_course_is_a_plan_without_items(tmp_path, bucket_url
     }
 
 
+def test_private_files_that_are_half_replaced_are_made_again(tmp_path, bucket_url):
+    """Argo uploads the mark also when the upload of an index before it has failed."""
+    bucket = Bucket.open(bucket_url)
+    bucket.put("export/readme.txt", b"nothing to see")
+    arguments = [f"{bucket_url}/store", *usual(tmp_path, f"{bucket_url}/export")]
+    assert run(tmp_path, *arguments) == 0
+    for file in (tmp_path / "out").rglob("*/*"):
+        place = file.relative_to(tmp_path / "out")
+        if place.parts[0] in ("data", "tables", "record") and file.is_file():
+            bucket.upload(file, f"store/toy/organize/{place.parts[1]}/{file.name}")
+        elif place.parts[0] == "private":
+            bucket.upload(file, f"store/toy/private/{file.name}")
+    again, third = tmp_path / "again", tmp_path / "third"
+    for work in (again, third):
+        work.mkdir()
+    assert run(again, *arguments) == 0
+    assert not (again / "out" / "private").exists(), "nothing has changed"
+    bucket.put("store/toy/private/index.parquet", b"older")
+    assert run(third, *arguments) == 0
+    assert (third / "out" / "private" / "index.parquet").is_file()
+
+
 def test_an_image_that_cannot_tell_which_weights_are_in_use_does_not_plan(tmp_path, bucket_url, monkeypatch, capfd):
     """Its keys would be those of no weights at all, and every pod with weights would refuse them later."""
     monkeypatch.setattr(pod_organize, "is_installed", lambda: False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rtpipeline.config import Config
 from rtpipeline.contracts.manifests import CohortManifest, Course, ImageRef, Patient, Upstream
-from rtpipeline.execution.cluster_plan import Facts, facts_key
+from rtpipeline.execution.cluster_plan import RESULT_FILES, Facts, facts_key
 from rtpipeline.execution.outputs import ABSENT
 from rtpipeline.execution.plan import course_stages, organize_key
 from rtpipeline.execution.run_outcomes import settle
@@ -22,6 +22,7 @@ from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.keys import course_stage_key, key, output_digest, stage_path
 from rtpipeline.store.mirror import mirror_records
 from rtpipeline.store.packing import DATA, OBJECTS, TABLES, pack
+from rtpipeline.store.private_mark import FILES, MARKER, mark
 from workflows.standing import CohortStore
 
 THREADS = 16
@@ -100,8 +101,16 @@ class SimulatedCohort:
             self._publish(folder, str(stage_path(self.cohort, "organize", name)))
         self.store.put(str(facts_key(self.cohort, self.facts_id)), FACTS.to_json())
         if status == "done":
-            self.store.put(str(key(self.cohort, "private", "organize_key")), f"{name}\n".encode())
+            self._publish_private(name)
         return name
+
+    def _publish_private(self, name: str) -> None:
+        private = self.store.child(self.cohort, "private")
+        with tempfile.TemporaryDirectory() as scratch:
+            for file in FILES:
+                (Path(scratch) / file).write_bytes(file.encode())
+                private.put(file, file.encode())
+            private.put(MARKER, mark(name, Path(scratch)))
 
     def run_course(self, item: str) -> dict[str, str]:
         """The pods of a course have ended: the records of the stages in its mask are there; status by stage."""
@@ -147,7 +156,7 @@ class SimulatedCohort:
             mirror_records(self.store, mirror.folder, paths)
             manifest = CohortManifest(cohort=self.cohort, patients=[], courses=self.courses, counts={})
             settle(plan, manifest, mirror.folder.root)
-            mirror.put_json(plan, "runs", run_id, "plan.json")
+            mirror.put_json(plan | {RESULT_FILES: 3}, "runs", run_id, "plan.json")
             mirror.put_json({"status": "done", "stage_key": "x"}, "results", run_id, "stage.json")
             mirror.put(b"table", "results", run_id, "courses.parquet")
             mirror.put(b"page", "results", run_id, "report/index.html")

@@ -230,3 +230,30 @@ def test_aggregation_alone_when_only_the_tables_are_missing(scene: Scene):
     assert scene.submit("--wait") == 0
     assert scene.created == ["aggregate"]
     assert scene.controller.pods == {"aggregation": 1}
+
+
+def test_aggregation_that_is_forced_runs_though_its_tables_are_current(scene: Scene):
+    scene.submit("--wait")
+    scene.forget()
+    assert scene.submit("--wait", "--force", "aggregation") == 0
+    assert scene.created == ["aggregate"]
+    assert scene.controller.pods == {"aggregation": 1}
+
+
+def test_results_of_which_a_part_is_missing_are_written_again(scene: Scene, capsys):
+    """Argo uploads the pointer to the newest results also when a table before it has failed."""
+    scene.submit("--wait", "--json")
+    run_id = answer(capsys)["run_id"]
+    scene.store.delete([f"toys/results/{run_id}/courses.parquet"])
+    scene.forget()
+    assert scene.submit("--wait") == 0
+    assert scene.created == ["aggregate"]
+
+
+@pytest.mark.parametrize("name", ["index.parquet", "identity.parquet", "registry.json"])
+def test_private_files_that_are_half_replaced_are_read_again(scene: Scene, name: str):
+    scene.submit("--wait")
+    scene.store.delete([f"toys/private/{name}"])
+    scene.forget()
+    assert scene.submit("--wait") == 0
+    assert scene.created == ["cohort"]

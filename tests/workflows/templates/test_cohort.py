@@ -141,11 +141,12 @@ def test_what_organize_leaves_goes_where_the_store_has_it(stage_templates: dict[
 def test_what_pods_leave_is_what_the_templates_collect(stage_templates: dict[str, Object]) -> None:
     """The names at both ends of a pod: each has its own module, and nothing else compares them."""
     from rtpipeline.execution import pod_organize as pod
+    from rtpipeline.organize import stage
 
     collected = {
         a["name"]: a["path"].removeprefix("/work/out/") for a in stage_templates["organize"]["outputs"]["artifacts"]
     }
-    private = {f"private/{name}" for name in (pod.INDEX_FILE, pod.IDENTITY_FILE, pod.REGISTRY_FILE, pod.MARKER)}
+    private = {f"private/{name}" for name in (stage.INDEX_FILE, stage.IDENTITY_FILE, stage.REGISTRY_FILE, pod.MARKER)}
 
     assert {path for path in collected.values() if path.startswith("private/")} == private
     assert set(pod.PARTS) == {"data", "tables", "record"} <= set(collected.values())
