@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from rtpipeline.errors import TransientError
 from rtpipeline.execution.display import clock
 from rtpipeline.execution.interruption import Interrupted
 from workflows.creating import Creator
@@ -60,7 +61,7 @@ class Follower:
 
         Raises
         ------
-        StoppedWaitingError: interrupted, or the time is over. UnreachableError: the API stayed away.
+        StoppedWaitingError: interrupted, or the time is over. TransientError: the API stayed away.
         """
         while True:
             self._asking(lambda: self._step(creator))
@@ -121,7 +122,7 @@ class Follower:
                     since_s = now
                     self.display.say(f"{error} The workflows go on meanwhile; asking again.")
                 if now - since_s > PATIENCE_S:
-                    raise
+                    raise TransientError(f"{error} What runs goes on; the same command goes on waiting.") from None
                 self._sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_S)
             else:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rtpipeline.execution.cluster_plan import MOST_ITEMS
 from rtpipeline.store.keys import key
 from workflows.asked import chunks
 from workflows.bodies import Piece, Run, aggregate, course_keys, organize_alone, shard, whole_cohort
 from workflows.standing import CohortStore
 
-MOST_IN_ONE = 150
-"""Courses of one Workflow at most: its status then takes 0.8 of the 1 MiB that etcd takes, the rest is for retries."""
+MOST_IN_ONE = MOST_ITEMS
 SHARD_SIZE = 100
 
 Kind = Literal["whole", "organize", "shards", "aggregate"]

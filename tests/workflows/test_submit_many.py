@@ -79,7 +79,7 @@ def test_a_submission_that_was_cut_short_is_completed_under_the_same_run(scene: 
     scene.api.answer = after_one  # type: ignore[method-assign]
     following.PATIENCE_S, patience = 0.0, following.PATIENCE_S
     try:
-        assert scene.submit() == 2
+        assert scene.submit() == 75
     finally:
         following.PATIENCE_S = patience
         scene.api.answer = real  # type: ignore[method-assign]
@@ -174,7 +174,7 @@ def test_an_api_that_stays_away_ends_the_wait(scene: Scene, capsys, monkeypatch:
         return inner(workflow)
 
     scene.api.controller = drops
-    assert scene.submit("--wait") == 2
+    assert scene.submit("--wait") == 75, "workflows were created"
     assert "does not answer" in capsys.readouterr().err
 
 
