@@ -56,7 +56,7 @@ test: setup $(BIN)/helm  ## run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -q
 
 e2e: setup  ## tests on the cluster of KUBECONFIG
-	@test -n "$$KUBECONFIG" -a -n "$$RT_S3_ENDPOINT" -a -n "$$RT_S3_BUCKET" || \
+	@test -n "$${KUBECONFIG:-}" -a -n "$${RT_S3_ENDPOINT:-}" -a -n "$${RT_S3_BUCKET:-}" || \
 	  { echo 'make e2e needs an empty test cluster with Argo Workflows and a bucket: KUBECONFIG, RT_S3_ENDPOINT (a URL),'; \
 	    echo 'RT_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, helm on the PATH, and both images on its nodes'; \
 	    echo '(RT_E2E_IMAGE_REGISTRY, RT_E2E_IMAGE_TAG). Optional: see tests/e2e/settings.py.'; exit 2; }
