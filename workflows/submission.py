@@ -290,7 +290,8 @@ class Submission:
         run_id, namespace = record.run.run_id, record.run.namespace
         lines = [f"{status.capitalize()}: run {run_id}. Follow it: {how_to_follow(run_id, namespace)}"]
         if record.kind == "shards":
-            lines.append("The tables are written when the same command is given with --wait.")
+            without = " without --force" if self._asked.force else ""
+            lines.append(f"The tables are written when the same command is given{without} with --wait.")
         return self._answer(status, 0, run_id, creator.names, created=creator.created, message="\n".join(lines))
 
     def _stopped(self, record: Record, creator: Creator, *, interrupted: bool) -> Answer:

@@ -15,6 +15,7 @@ from rtpipeline.dicom.sources import Source, absolute, listing_digest
 from rtpipeline.errors import ExitCode, UsageError
 from rtpipeline.execution.admission import Admission, Limits
 from rtpipeline.execution.attempts import Attempts, Finished, Task
+from rtpipeline.execution.cluster_plan import aggregation_key
 from rtpipeline.execution.display import Display
 from rtpipeline.execution.interruption import Interrupted
 from rtpipeline.execution.ledger import Ledger
@@ -35,7 +36,7 @@ from rtpipeline.execution.stage_entry import StageRequest
 from rtpipeline.execution.summary import Failure, RunSummary, point_latest, summarize
 from rtpipeline.store.folder import CohortFolder, sweep, write_atomically
 from rtpipeline.store.identity import load_or_make_secret
-from rtpipeline.store.keys import digest, settings_digest, stage_key, stage_path
+from rtpipeline.store.keys import digest, stage_path
 from rtpipeline.store.private_mark import MARKER, marked_key
 
 COHORT_STAGES_LOGS = "cohort"
@@ -107,13 +108,12 @@ def aggregation_request(folder: CohortFolder, run_id: str, plan: dict[str, Any],
     ----------
     plan: the run's `plan.json`; aggregation hangs on all keys in it.
     """
-    keys = sorted((c["course_id"], name, e["key"]) for c in plan["courses"] for name, e in c["stages"].items())
     return StageRequest(
         stage="aggregation",
         cohort=folder.cohort,
         out=folder.results / run_id,
         config=config,
-        stage_key=stage_key(digest([plan["organize_key"], keys]), settings_digest("aggregation", config)),
+        stage_key=aggregation_key(plan),
         inputs={"organize": folder.store / stage_path(folder.cohort, "organize", plan["organize_key"])},
         private=folder.private,
         store=folder.root,

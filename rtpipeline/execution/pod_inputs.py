@@ -102,5 +102,7 @@ def check_settings(stage: Stage, key: str, config: Config, current: Mapping[str,
     if found != planned:
         raise UsageError(
             f"the key {key} of {stage.name} stands for the settings {planned}, this pod has {found}: the image, the "
-            "configuration or the weights are not those that the run was planned with; submit again."
+            "configuration or the weights are not those that the run was planned with; submit again. Where that ends "
+            "the same way, images or weights have changed under their old names: give them new ones, or submit with "
+            "--force organize."
         )

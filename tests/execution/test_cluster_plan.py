@@ -9,6 +9,7 @@ import pytest
 
 from rtpipeline.contracts.manifests import CohortManifest, StageRecord, Upstream
 from rtpipeline.execution import cluster_plan as cp
+from rtpipeline.execution.cohort_run import aggregation_request
 from rtpipeline.execution.outputs import read_output
 from rtpipeline.execution.plan import CohortPlan, Selection, select
 from rtpipeline.execution.reasons import Demands
@@ -307,3 +308,11 @@ def test_a_manifest_with_another_course_is_another_outcome(store):
     more = CohortManifest(cohort="toy", patients=[], courses=[*manifest().courses, other], counts={})
     plan = cp.cluster_plan(more, config(), store.folder, "o-key", store.settings)
     assert not cp.is_same_outcome(written, plan)
+
+
+def test_aggregation_has_one_key_on_a_cluster_and_on_one_machine(store):
+    store.end_all()
+    plan = store.outcome()
+    here = aggregation_request(store.folder, "run-1", plan, config())
+    assert here.stage_key == cp.aggregation_key(plan)
+    assert here.stage_key.rpartition("-")[2] == store.settings["aggregation"]

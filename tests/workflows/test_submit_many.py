@@ -251,3 +251,12 @@ def test_names_are_valid_whatever_the_cohort_is_called():
 
 def test_courses_of_the_simulation_differ():
     assert len({course(number).course_id for number in range(100)}) == 100
+
+
+def test_forced_work_is_not_said_to_be_forced_again_for_its_tables(scene: Scene, capsys):
+    scene.submit("--wait")
+    scene.controller.looks = 10**6
+    assert scene.submit("--force", "radiomics") == 0
+    assert (
+        "The tables are written when the same command is given without --force with --wait." in capsys.readouterr().out
+    )
