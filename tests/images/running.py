@@ -20,6 +20,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=0770,uid=8737,gid=8737 tmpfs "$root/work"
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 exec chroot --userspec=8737:8737 --groups=8737 "$root" /usr/bin/env --ignore-environment --chdir=/work "$@"
 """
 
