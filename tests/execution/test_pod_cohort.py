@@ -20,7 +20,14 @@ from rtpipeline.config import load_config
 from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.demo.small import small_patient
 from rtpipeline.execution import environment
-from rtpipeline.execution.cluster_plan import Facts, cluster_plan, course_stage_paths, facts_key, is_same_outcome
+from rtpipeline.execution.cluster_plan import (
+    RESULT_FILES,
+    Facts,
+    cluster_plan,
+    course_stage_paths,
+    facts_key,
+    is_same_outcome,
+)
 from rtpipeline.execution.plan import CohortPlan
 from rtpipeline.stages import COURSE_STAGES
 from rtpipeline.store.bucket import Bucket
@@ -109,6 +116,8 @@ def test_the_tables_of_the_pods_are_those_of_one_machine(engine, work, export, t
     assert said.count(" done") >= 2 * 7  # it was the log of the pods that was searched
     statuses = {e["status"] for c in engine.plan("run-1")["courses"] for e in c["stages"].values()}
     assert statuses == {"done", "disabled"}
+    files = sum(1 for _ in engine.store.list(f"{COHORT}/results/run-1/"))
+    assert engine.plan("run-1")[RESULT_FILES] == files > 10
 
 
 def test_a_second_run_has_no_course_to_run(engine, tmp_path):
