@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtpipeline.errors import ExitCode
+from rtpipeline.execution.cluster_plan import is_same_outcome
 from rtpipeline.execution.summary import RunSummary
-from workflows.outcome import of_plan, results_url
+from workflows.outcome import is_settled, of_plan, results_url
 from workflows.record import Record
 from workflows.standing import CohortStore, Planned, Standing, Unplanned
 
@@ -52,8 +53,11 @@ def tried_before(store: CohortStore, standing: Standing, before: Record | None) 
         why = standing.failed or "it left no list of courses"
         message = f"Run {run_id} of the same data and settings did not get to its courses ({why}). "
         return Settled("not tried again", run_id, message + "Not tried again with --incremental.")
-    plan = store.plan_of(run_id) if standing.items and store.latest() == run_id else None
-    if plan is None:
+    plan = store.plan_of(run_id)
+    # the newest tables may be of other settings: those of this request stand beside them, and are not made again
+    if plan is None or not is_settled(plan) or not store.has_results(run_id, plan):
+        return None
+    if not standing.items and not is_same_outcome(plan, standing.plan):
         return None
     message = f"Run {run_id} had the same data and settings; what failed is not tried again with --incremental."
     return Settled("not tried again", run_id, message, _summary(store, run_id, plan))

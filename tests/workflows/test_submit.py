@@ -257,3 +257,21 @@ def test_private_files_that_are_half_replaced_are_read_again(scene: Scene, name:
     scene.forget()
     assert scene.submit("--wait") == 0
     assert scene.created == ["cohort"]
+
+
+@pytest.mark.parametrize("ends", ["done", "failed"])
+def test_with_incremental_the_tables_of_other_settings_stay_the_newest(scene: Scene, ends: str, capsys):
+    """What looks into an inbox from time to time does not undo what somebody else has asked for since."""
+    scene.cohort.statuses[scene.courses[0].course_id, "dvh"] = ends
+    scene.submit("--wait")
+    capsys.readouterr()
+    other = scene.config.with_name("other.yaml")
+    other.write_text("radiomics: {min_voxels: 33}\n")
+    scene.cohort.config = load_config(other)
+    scene.submit("--wait", "--json", config=other)
+    newest = scene.store.get("toys/results/latest.json")
+    scene.cohort.config = load_config(scene.config)
+    scene.forget()
+    scene.submit("--wait", "--incremental")
+    assert scene.created == []
+    assert scene.store.get("toys/results/latest.json") == newest
