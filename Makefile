@@ -20,7 +20,7 @@ CODE := rtpipeline workflows images helm tests bench
 .PHONY: help setup run test e2e lint types format bench docs render check-render images clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo
 	@echo 'make run INPUT=/data/export OUTPUT=/data/out   runs your own export; without INPUT the demo cohort,'
 	@echo '                                              with every feature when PROFILE=full'
