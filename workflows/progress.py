@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rtpipeline.execution.display import HEARTBEAT_S, clock
+from rtpipeline.execution.live_area import LiveArea
 from workflows.nodes import WORDS, Failed, State, Word, total_counts
 
 if TYPE_CHECKING:
-    from rich.live import Live
     from rich.table import Table
 
 SHOWN_REASONS = 4
@@ -167,32 +167,13 @@ class Lines:
             self._last = line
 
 
-class LiveTable:
+class LiveTable(LiveArea):
     """A table that is drawn again in place; news stay above it."""
 
     def __init__(self, stream: TextIO, told: Told) -> None:
-        from rich.console import Console
-
-        self._console, self._told = Console(file=stream), told
+        super().__init__(stream)
+        self._told = told
         self._started_s = time.monotonic()
-        self._live: Live | None = None
-
-    def __enter__(self) -> LiveTable:
-        from rich.live import Live
-
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def say(self, text: str) -> None:
-        """One line above the table."""
-        self._console.print(text, markup=False, highlight=False)
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw again."""

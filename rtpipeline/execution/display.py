@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from rtpipeline.execution.attempts import Attempt
+from rtpipeline.execution.live_area import LiveArea
 from rtpipeline.execution.outputs import FAILED_STATUSES
 from rtpipeline.execution.plan import CohortPlan, Item
 
 if TYPE_CHECKING:
-    from rich.live import Live
     from rich.table import Table
 
 HEARTBEAT_S = 30.0
@@ -123,33 +123,13 @@ class LineDisplay:
             self.say(self._progress.line(running))
 
 
-class LiveDisplay:
+class LiveDisplay(LiveArea):
     """A table that is drawn again in place."""
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=stream)
+        super().__init__(stream)
         self._progress = Progress()
-        self._live: Live | None = None
         self._drawn_s = 0.0
-
-    def __enter__(self) -> LiveDisplay:
-        from rich.live import Live
-
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def say(self, text: str) -> None:
-        """One line above the table."""
-        self._console.print(text, markup=False, highlight=False)
 
     def expect(self, plan: CohortPlan) -> None:
         """The course-stages of the run are known."""
