@@ -131,7 +131,15 @@ def test_the_time_is_over_and_the_run_goes_on(scene: Scene, capsys):
 
 def test_ctrl_c_leaves_the_run_and_says_how_to_follow_it(scene: Scene, capsys):
     scene.controller.looks = 10**6
+    # a shell that starts the tests in the background has them ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _press_ctrl_c_and_see(scene, capsys)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _press_ctrl_c_and_see(scene: Scene, capsys) -> None:
     def press() -> None:
         while not scene.api.created:
             time.sleep(0.01)
