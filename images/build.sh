@@ -54,7 +54,7 @@ shell_settings() {
     esac
   done < <(compgen -e)
   # uv does not read pip's settings
-  index=$(python3 -m pip config get global.index-url 2>/dev/null || true)
+  index=$(python3 -m pip config list 2>/dev/null | sed -n "s/^global\.index.url='\(.*\)'$/\1/p" || true)
   index=${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-${PIP_INDEX_URL:-$index}}}
   [ -z "$index" ] || printf 'export UV_DEFAULT_INDEX=%q PIP_INDEX_URL=%q\n' "$index" "$index"
   if [ -n "$certificates" ]; then

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -82,30 +81,25 @@ def fetch_results(store: CohortStore, run_id: str, folder: Path) -> int:
     ------
     TransientError: the results change while they are read.
     """
-    from rtpipeline.store.folder import publish, temporary_sibling
+    from rtpipeline.store.folder import staged
     from rtpipeline.store.transfers import in_order
 
     bucket = store.store.child(store.cohort, "results", run_id)
     names = sorted(entry.key for entry in bucket.list())
-    scratch = temporary_sibling(folder.absolute())
     try:
+        with staged(folder.absolute()) as scratch:
 
-        def one(name: str) -> None:
-            parts = PurePosixPath(name).parts
-            if ".." in parts or name.startswith("/"):
-                raise UsageError("the results hold a name that leads out of their folder; nothing was fetched.")
-            bucket.download(name, scratch / name)
+            def one(name: str) -> None:
+                parts = PurePosixPath(name).parts
+                if ".." in parts or name.startswith("/"):
+                    raise UsageError("the results hold a name that leads out of their folder; nothing was fetched.")
+                bucket.download(name, scratch / name)
 
-        for _ in in_order(one, names, threads=THREADS):
-            pass
-        json.loads((scratch / "stage.json").read_bytes())
-        if folder.is_dir():
-            folder.rmdir()
-        publish(scratch, folder.absolute())
+            for _ in in_order(one, names, threads=THREADS):
+                pass
+            json.loads((scratch / "stage.json").read_bytes())
     except KeyError:
         raise TransientError(f"the results of run {run_id} changed while they were fetched; try again.") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return len(names)
 
 

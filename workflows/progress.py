@@ -6,12 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rtpipeline.execution.display import HEARTBEAT_S, clock
-from rtpipeline.execution.live_area import LiveArea
+from rtpipeline.execution.terminal import LiveArea, LogLines
 from workflows.nodes import WORDS, Failed, State, Word, total_counts
 
 if TYPE_CHECKING:
@@ -134,26 +133,14 @@ class Told:
         return True
 
 
-class Lines:
+class Lines(LogLines):
     """Lines for a log file."""
 
     def __init__(self, stream: TextIO, told: Told) -> None:
-        self._stream, self._told = stream, told
+        super().__init__(stream)
+        self._told = told
         self._beat_s: float | None = None
         self._last = ""
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.flush()
-
-    def say(self, text: str) -> None:
-        """One line with the time."""
-        self._stream.write(f"{datetime.now(UTC):%H:%M:%SZ} {text}\n")
-        self._stream.flush()
 
     def show(self, snapshot: Snapshot) -> None:
         """News at once, and all counts when it is time and they have changed."""

@@ -6,9 +6,7 @@ as they come. Reading runs ahead in threads; the file depends neither on their n
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +17,10 @@ import pyarrow.parquet as pq
 
 from rtpipeline.contracts.columns import Table
 from rtpipeline.contracts.tables import PROVENANCE
+from rtpipeline.store.transfers import in_order
 
 ROW_GROUP_ROWS = 8192
 """Rows are written in groups of at least this many; with 600-point curves that is 80 MB."""
-
-READ_AHEAD = 4
-"""Tables read ahead of the writer for each thread."""
 
 ENVELOPE = ("cohort", "patient_id", "course_id", "stage_key", "rtpipeline_version")
 """Columns that a course's table may lack, since they are the same in all of its rows."""
@@ -97,15 +93,7 @@ def _in_order(read: Callable[[Part], T], parts: Sequence[Part], threads: int) ->
         except ValueError as error:
             return str(error)
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        ahead: deque[tuple[Part, Future[T | str]]] = deque()
-        for part in parts:
-            ahead.append((part, pool.submit(guarded, part)))
-            if len(ahead) > threads * READ_AHEAD:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        for first, future in ahead:
-            yield first, future.result()
+    yield from zip(parts, in_order(guarded, parts, threads=threads), strict=True)
 
 
 def _columns(table: Table, part: Part) -> list[str]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,10 +18,11 @@ from pathlib import Path, PurePosixPath
 from rtpipeline.errors import RTpipelineError
 from rtpipeline.execution.run_files import latest_run
 from rtpipeline.store.bucket import Bucket
-from rtpipeline.store.folder import CohortFolder, temporary_sibling, write_atomically
-from rtpipeline.store.mirror import get, in_threads, mirror_outputs
+from rtpipeline.store.folder import CohortFolder, passing_folder, write_atomically
+from rtpipeline.store.mirror import THREADS, get, mirror_outputs
 from rtpipeline.store.packing import OBJECTS, RECORD, pack
 from rtpipeline.store.private_mark import FILES, MARKER, is_whole
+from rtpipeline.store.transfers import in_order
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class BucketStore:
             for entry in self._store.list(f"{self._folder.cohort}/{below}")
             if PurePosixPath(entry.key).name == RECORD
         ]
-        contents = in_threads(lambda path: get(self._store, path / RECORD), paths)
+        contents = in_order(lambda path: get(self._store, path / RECORD), paths, threads=THREADS)
         self._there = {path: content for path, content in zip(paths, contents, strict=True) if content is not None}
         lacking = [path for path, content in self._there.items() if self._is_newer(content, self._record(path))]
         for path in mirror_outputs(self._store, self._folder, lacking, tables_only=False):
@@ -98,14 +98,11 @@ class BucketStore:
         return len(changed)
 
     def _send(self, path: PurePosixPath) -> None:
-        packed = temporary_sibling(self._folder.root / "sending")
-        try:
+        with passing_folder(self._folder.root / "sending") as packed:
             pack(self._folder.store / path, packed / "out")
             for name in OBJECTS:
                 self._store.upload(packed / "out" / name, str(path / name))
             self._there[path] = (packed / "out" / RECORD).read_bytes()
-        finally:
-            shutil.rmtree(packed, ignore_errors=True)
 
     def _send_meanwhile(self, ended: threading.Event) -> None:
         while not ended.wait(SEND_EVERY_S):

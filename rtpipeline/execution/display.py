@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from rtpipeline.execution.attempts import Attempt
-from rtpipeline.execution.live_area import LiveArea
 from rtpipeline.execution.outputs import FAILED_STATUSES
 from rtpipeline.execution.plan import CohortPlan, Item
+from rtpipeline.execution.terminal import LiveArea, LogLines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,26 +81,13 @@ def _running(running: list[Attempt]) -> str:
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-class LineDisplay:
+class LineDisplay(LogLines):
     """Lines for a log file."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._progress = Progress()
         self._beat_s = time.monotonic()
-
-    def __enter__(self) -> LineDisplay:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.flush()
-
-    def say(self, text: str) -> None:
-        """One line with the time."""
-        self._stream.write(f"{datetime.now(UTC):%H:%M:%SZ} {text}\n")
-        self._stream.flush()
 
     def expect(self, plan: CohortPlan) -> None:
         """The course-stages of the run are known."""

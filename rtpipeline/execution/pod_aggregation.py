@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +14,7 @@ from rtpipeline.execution.pod import Pod
 from rtpipeline.execution.pod_inputs import unpacked_output
 from rtpipeline.execution.run_outcomes import HALF, add_finding, failed_courses, settle
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
-from rtpipeline.store.folder import publish, temporary_sibling, write_atomically
+from rtpipeline.store.folder import staged, write_atomically
 from rtpipeline.store.keys import key, stage_path
 from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
 
@@ -104,8 +103,7 @@ def _plan_json(plan: dict[str, Any]) -> bytes:
 def _leave(pod: Pod, plan: dict[str, Any], results: Path) -> None:
     failed = failed_courses(plan)
     log.info("%s: %d of %d courses failed", pod.cohort, len(failed), len(plan["courses"]))
-    scratch = temporary_sibling(pod.out)
-    try:
+    with staged(pod.out) as scratch:
         results.rename(scratch / "results")
         # clusters go on uploading when one file has failed: the number says whether all have come through
         files = sum(path.is_file() for path in (scratch / "results").rglob("*"))
@@ -113,6 +111,3 @@ def _leave(pod: Pod, plan: dict[str, Any], results: Path) -> None:
         (scratch / "latest.json").write_text(json.dumps({"run_id": pod.request.run_id}) + "\n")
         (scratch / "parameters").mkdir()
         (scratch / "parameters" / "failed").write_text(str(len(failed)))
-        publish(scratch, pod.out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -29,7 +29,7 @@ from rtpipeline.execution.run_files import read_plan, write_plan
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
 from rtpipeline.organize.stage import REGISTRY_FILE
 from rtpipeline.segmentation.catalogue import is_installed
-from rtpipeline.store.folder import publish, temporary_sibling
+from rtpipeline.store.folder import passing_folder, publish
 from rtpipeline.store.keys import ABSENT_LIBRARY, library_version, stage_path
 from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
 from rtpipeline.store.packing import DATA, RECORD, TABLES, pack
@@ -57,8 +57,7 @@ def run_organize(pod: Pod) -> ExitCode:
         _check_source(source)
     key = organize_key(listing_digest(sources), pod.config)
     target = pod.folder.store / stage_path(pod.cohort, "organize", key)
-    scratch = temporary_sibling(pod.out)
-    try:
+    with passing_folder(pod.out) as scratch:
         if _kept(pod, key, target):
             log.info("%s organize: kept", pod.cohort)
         else:
@@ -76,8 +75,6 @@ def run_organize(pod: Pod) -> ExitCode:
             return ExitCode.DATA
         _leave_plan(pod, key, output, scratch)
         publish(scratch, pod.out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return ExitCode.DONE
 
 

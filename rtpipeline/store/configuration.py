@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +16,7 @@ import yaml
 
 from rtpipeline.config import Config, Section, config_yaml, load_config, parse_config
 from rtpipeline.errors import UsageError
-from rtpipeline.store.folder import publish, temporary_sibling
+from rtpipeline.store.folder import staged
 from rtpipeline.store.keys import DIGEST_HEX
 from rtpipeline.store.packing import add_bytes, members, packed_stream, write_member
 
@@ -86,8 +85,7 @@ def unbundle(archive: Path, folder: Path) -> Config:
     UsageError: the archive has no `config.yaml`, or an unsafe member. ConfigError: it cannot be used.
     TransientError: the archive is cut.
     """
-    scratch = temporary_sibling(folder)
-    try:
+    with staged(folder) as scratch:
         with members(archive) as found:
             for info, content in found:
                 parts = PurePosixPath(info.name).parts
@@ -96,10 +94,6 @@ def unbundle(archive: Path, folder: Path) -> Config:
                 write_member(info, content, scratch)
         if not (scratch / CONFIG).is_file():
             raise UsageError(f"{archive.name} is no configuration; it holds no {CONFIG}.")
-        publish(scratch, folder)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
     return load_config(folder / CONFIG)
 
 

@@ -34,6 +34,24 @@ def publish(scratch: Path, folder: Path) -> None:
         scratch.rename(folder)
 
 
+@contextlib.contextmanager
+def passing_folder(beside: Path) -> Iterator[Path]:
+    """An empty folder on the file system of `beside` that is removed when the block ends, unless it was renamed."""
+    scratch = temporary_sibling(beside)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """An empty folder that becomes `folder` when the block has ended, and is removed when an error leaves it."""
+    with passing_folder(folder) as scratch:
+        yield scratch
+        publish(scratch, folder)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that readers see either as before or whole."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from rtpipeline.errors import TransientError
 from rtpipeline.store.bucket import Bucket
-from rtpipeline.store.folder import CohortFolder, temporary_sibling
+from rtpipeline.store.folder import CohortFolder, passing_folder
 from rtpipeline.store.packing import DATA, OBJECTS, RECORD, TABLES, unpack, unpack_tables
+from rtpipeline.store.transfers import in_order
 
 THREADS = 32
 """Requests at once: each takes longer on its way than the server needs for it."""
 
 FEW = 300
 """Up to so many records are asked for one by one; for more the bucket is listed first."""
-
-T = TypeVar("T")
 
 
 def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePosixPath]) -> int:
@@ -48,7 +44,7 @@ def mirror_records(store: Bucket, folder: CohortFolder, paths: Collection[PurePo
             (target / RECORD).write_bytes(content)
         return content is not None
 
-    return sum(in_threads(fetch, sorted(wanted)))
+    return sum(in_order(fetch, sorted(wanted), threads=THREADS))
 
 
 def _existing(store: Bucket, below: str) -> set[PurePosixPath]:
@@ -73,19 +69,15 @@ def mirror_outputs(
 
     def fetch(path: PurePosixPath) -> PurePosixPath | None:
         target = folder.store / path
-        packed = temporary_sibling(target)
-        try:
-            for name in names:
-                store.download(str(path / name), packed / name)
-            if not unpacked(unpack_tables if tables_only else unpack, packed, target):
+        with passing_folder(target) as packed:
+            try:
+                for name in names:
+                    store.download(str(path / name), packed / name)
+            except KeyError:
                 return path
-        except KeyError:
-            return path
-        finally:
-            shutil.rmtree(packed, ignore_errors=True)
-        return None
+            return None if unpacked(unpack_tables if tables_only else unpack, packed, target) else path
 
-    return [path for path in in_threads(fetch, sorted(paths)) if path is not None]
+    return [path for path in in_order(fetch, sorted(paths), threads=THREADS) if path is not None]
 
 
 def unpacked(how: Callable[[Path, Path], None], packed: Path, target: Path) -> bool:
@@ -103,13 +95,3 @@ def get(store: Bucket, path: PurePosixPath | str) -> bytes | None:
         return store.get(str(path))
     except KeyError:
         return None
-
-
-def in_threads(work: Callable[[PurePosixPath], T], paths: Iterable[PurePosixPath]) -> Iterator[T]:
-    """Results in the order of the paths; the first error ends it."""
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        try:
-            yield from pool.map(work, paths)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rtpipeline.errors import TransientError, UsageError
-from rtpipeline.store.folder import publish, temporary_sibling
+from rtpipeline.store.folder import staged
 from rtpipeline.store.keys import output_digest
 
 DATA, TABLES, RECORD = "data.tgz", "tables.tgz", "stage.json"
@@ -51,16 +51,11 @@ def pack(folder: Path, out: Path) -> None:
     if not (folder / RECORD).is_file():
         raise UsageError(f"{folder.name} holds no {RECORD}; only a complete output can be packed.")
     digest = json.loads((folder / RECORD).read_bytes())["output_digest"]
-    scratch = temporary_sibling(out)
-    try:
+    with staged(out) as scratch:
         names = _names(folder)
         _write(folder, [n for n in names if not is_collected(n)], digest, scratch / DATA)
         _write(folder, [n for n in names if is_collected(n)], digest, scratch / TABLES)
         shutil.copyfile(folder / RECORD, scratch / RECORD)
-        publish(scratch, out)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def is_packed(packed: Path) -> bool:
@@ -86,17 +81,12 @@ def unpack_tables(packed: Path, folder: Path) -> None:
 
 def _unpack(packed: Path, folder: Path, archives: Sequence[str]) -> None:
     record = _record(packed)
-    scratch = temporary_sibling(folder)
-    try:
+    with staged(folder) as scratch:
         for name in archives:
             _extract(packed / name, record["output_digest"], scratch)
         if DATA in archives and output_digest(scratch) != record["output_digest"]:
             raise TransientError(f"{DATA} and {TABLES} are not the output that {RECORD} tells of.")
         shutil.copyfile(packed / RECORD, scratch / RECORD)
-        publish(scratch, folder)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def _record(packed: Path) -> dict[str, str]:

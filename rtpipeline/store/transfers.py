@@ -1,4 +1,4 @@
-"""Many requests at once, with the results in order and a bound on what is held."""
+"""Many calls at once that wait for a disk or a server, with the results in order and a bound on what is held."""
 
 from __future__ import annotations
 

@@ -20,20 +20,14 @@ from rtpipeline.dicom.sources import Source, Walk, walk
 from rtpipeline.errors import DataError, TransientError, UsageError
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.upload import upload_source
-from tests.dicom.dicom_files import SECRET, bare, ct_slice, dose, part10, put, structure_set
-from tests.dicom.test_archives import as_tar, as_zip
+from tests.dicom.dicom_files import SECRET, ct_slice, dose, part10, put
 from tests.s3_proxy import Proxy
 
 
 @pytest.fixture
-def export(tmp_path: Path) -> Path:
-    files = {f"ct/{n}.dcm": part10(ct_slice(n)) for n in range(1, 6)}
-    files |= {"rs": part10(structure_set()), "rd.dcm": part10(dose()), "notes.txt": b"hello", "empty": b""}
-    files |= {"old/monaco.dcm": bare(ct_slice(9, series="2.25.77")), "old/copy": part10(ct_slice(1))}
-    files["more.zip"] = as_zip({f"m{n}": part10(ct_slice(n, series="2.25.66")) for n in range(4)})
-    files["more.tar"] = as_tar({"rd2": part10(dose("2.25.5.2")), "cut": part10(ct_slice(1, series="2.25.55"))[:-9]})
-    files["other"] = part10(ct_slice(2, size=16))  # the same UID with other pixels
-    return put(tmp_path / "export", files)
+def export(export: Path) -> Path:
+    """With an object more that has a UID of the others and other pixels."""
+    return put(export, {"other": part10(ct_slice(2, size=16))})
 
 
 def as_prefix(bucket: Bucket, export: Path) -> BucketPrefix:

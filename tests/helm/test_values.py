@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,15 @@ def test_values_of_the_matrix_say_something_of_each_group() -> None:
     for path in (CHART / "ci").glob("*-values.yaml"):
         said |= set(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert set(defaults()) - said == {"semaphores", "workflows", "tests"}
+
+
+def test_the_page_about_clusters_names_values_that_exist() -> None:
+    page = (CHART.parents[1] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    tree = defaults()
+    names = {n for n in re.findall(r"`([a-z]\w*(?:\.\w+)+)`", page) if n.partition(".")[0] in tree}
+    assert len(names) > 10
+    for name in names:
+        found: Any = tree
+        for key in name.split("."):
+            assert key in found or name.startswith("stages."), name
+            found = found.get(key, {})

@@ -12,6 +12,7 @@ from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder
 from rtpipeline.store.keys import output_digest, stage_path
 from rtpipeline.store.packing import OBJECTS, pack
+from rtpipeline.store.transfers import in_order
 from tests.store.test_packing import contents, output
 
 WHOLE, RECORD_ONLY, NOTHING = (stage_path("toy", "dvh", f"k-{n}", f"p{n}-c01") for n in (1, 2, 3))
@@ -62,5 +63,5 @@ def test_an_error_in_one_thread_ends_the_whole():
         return path.name
 
     with pytest.raises(UsageError, match="seven"):
-        list(mirror.in_threads(work, [PurePosixPath(str(n)) for n in range(100)]))
-    assert list(mirror.in_threads(work, [PurePosixPath(str(n)) for n in range(7)])) == list("0123456")
+        list(in_order(work, [PurePosixPath(str(n)) for n in range(100)], threads=mirror.THREADS))
+    assert list(in_order(work, [PurePosixPath(str(n)) for n in range(7)], threads=mirror.THREADS)) == list("0123456")
