@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rtpipeline.config import Config
-from rtpipeline.errors import ExitCode, OutOfMemoryError, RTpipelineError, TransientError, UsageError
+from rtpipeline.errors import ExitCode, TransientError, UsageError
 from rtpipeline.execution.environment import available_cpus
-from rtpipeline.execution.stage_entry import is_transient
+from rtpipeline.execution.stage_entry import passing_kind
 from rtpipeline.stages import STAGES, Stage
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.configuration import named_configuration
@@ -111,14 +111,11 @@ def run_pod(request: PodRequest, work: Callable[[Pod], ExitCode]) -> ExitCode:
     """
     try:
         return work(Pod(request))
-    except UsageError:
-        raise
-    except (RTpipelineError, MemoryError, OSError) as error:
-        if not is_transient(error):
+    except (TransientError, MemoryError, OSError) as error:
+        kind = passing_kind(error)
+        if kind is None:
             raise
         # of our own errors the text too, which quotes no data; of others only the kind
         text = str(error) if isinstance(error, TransientError) else type(error).__name__
-        memory = isinstance(error, (MemoryError, OutOfMemoryError))
-        kind = "memory" if memory else "transient"
         log.warning("%s %s: %s: %s", request.course_id or request.cohort, request.stage, kind, text)
         return ExitCode.TRANSIENT

@@ -11,14 +11,13 @@ import logging
 import os
 import platform
 import resource
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rtpipeline import __version__
 from rtpipeline.config import Config
@@ -29,7 +28,7 @@ from rtpipeline.execution.context import StageContext, StageOutcome
 from rtpipeline.execution.environment import stage_threads
 from rtpipeline.execution.stage_log import safe_traceback
 from rtpipeline.stages import STAGES, Stage
-from rtpipeline.store.folder import publish, temporary_sibling
+from rtpipeline.store.folder import passing_folder, publish
 from rtpipeline.store.keys import config_slice, library_version, output_digest, settings_digest
 
 if TYPE_CHECKING:
@@ -82,28 +81,17 @@ def run_stage(request: StageRequest) -> ExitCode:
     OSError: the output folder cannot be written, for a reason that does not pass.
     """
     stage = _known_stage(request)
-    scratch: Path | None = None
     try:
-        scratch = temporary_sibling(request.out)
-        code = _run_and_publish(request, stage, scratch)
-    except UsageError:
-        _discard(scratch)
-        raise
+        with passing_folder(request.out) as scratch:
+            return _run_and_publish(request, stage, scratch)
     except (TransientError, MemoryError, OSError) as error:
-        _discard(scratch)
-        if not is_transient(error):
+        kind = passing_kind(error)
+        if kind is None:
             raise
-        kind = "memory" if isinstance(error, (MemoryError, OutOfMemoryError)) else "transient"
         log.warning("%s %s: %s: %s", request.course_id or request.cohort, stage.name, kind, type(error).__name__)
         if request.note is not None:
             request.note.write_text(kind)
         return ExitCode.TRANSIENT
-    return code
-
-
-def _discard(scratch: Path | None) -> None:
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _run_and_publish(request: StageRequest, stage: Stage, scratch: Path) -> ExitCode:
@@ -154,7 +142,7 @@ def _run_entry(stage: Stage, context: StageContext) -> tuple[StageOutcome, ExitC
     except (UsageError, TransientError, MemoryError):
         raise
     except Exception as error:
-        if is_transient(error):
+        if passing_kind(error) is not None:
             raise
         return _fault(context, error), ExitCode.FAULT, safe_traceback(error)
     return outcome, ExitCode.DATA if outcome.status == "data_error" else ExitCode.DONE, ""
@@ -211,9 +199,13 @@ def _fault(context: StageContext, error: BaseException) -> StageOutcome:
     return StageOutcome(status="fault", reason=f"{type(error).__name__} in stage {context.stage}")
 
 
-def is_transient(error: BaseException) -> bool:
-    """Errors of the machine rather than of data or program: memory, full disk, a remote file system that went away."""
-    return isinstance(error, (TransientError, MemoryError)) or getattr(error, "errno", None) in MACHINE_ERRNOS
+def passing_kind(error: BaseException) -> Literal["memory", "transient"] | None:
+    """What an error of the machine may pass with: more memory, or time (a full disk, a remote file system that went
+    away). None for one of the data or the program."""
+    if isinstance(error, (MemoryError, OutOfMemoryError)):
+        return "memory"
+    is_transient = isinstance(error, TransientError) or getattr(error, "errno", None) in MACHINE_ERRNOS
+    return "transient" if is_transient else None
 
 
 def _record(request: StageRequest, stage: Stage, context: StageContext, outcome: StageOutcome) -> StageRecord:
