@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,7 +30,9 @@ class ScanPool:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([scan_tasks.__name__])
             self._stop = context.Event()
-            self._executor = ProcessPoolExecutor(self._workers, context, start_worker, (self._stop,))
+            # the server of forks may be of an earlier pool, and its environment of that time
+            first = (self._stop, dict(os.environ))
+            self._executor = ProcessPoolExecutor(self._workers, context, start_worker, first)
         return self
 
     def __exit__(self, *exception: object) -> None:

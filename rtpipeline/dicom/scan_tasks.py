@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
@@ -64,9 +65,14 @@ _NO_ROWS = pa.RecordBatch.from_pylist([], SCAN_SCHEMA)
 _stop_requested: Event | None = None
 
 
-def start_worker(stop: Event) -> None:
-    """First call in a worker. Ctrl-C goes to the whole process group; the parent alone decides how to end."""
+def start_worker(stop: Event, environment: dict[str, str]) -> None:
+    """First call in a worker, with its parent's environment (where a bucket is, and with what keys it is read).
+
+    Ctrl-C goes to the whole process group; the parent alone decides how to end.
+    """
     global _stop_requested
+    os.environ.clear()
+    os.environ.update(environment)
     _stop_requested = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

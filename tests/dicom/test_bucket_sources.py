@@ -21,7 +21,8 @@ from rtpipeline.errors import DataError, TransientError, UsageError
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.upload import upload_source
 from tests.dicom.dicom_files import SECRET, ct_slice, dose, part10, put
-from tests.s3_proxy import Proxy
+from tests.s3_proxy import Proxy, proxy_before
+from tests.s3_server import S3Server
 
 
 @pytest.fixture
@@ -73,6 +74,20 @@ def test_processes_and_order_of_sources_change_nothing(
         ({**row, "source": 1 - row["source"]} for row in turned), key=lambda r: (r["source"], r["path"], r["member"])
     )
     assert back == one.table.to_pylist()
+
+
+def test_processes_read_where_the_environment_now_says(
+    bucket_url: str, s3_environment: S3Server, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that forks them may have been started when it said otherwise, or nothing."""
+    monkeypatch.setattr(scan_module, "CHUNK_FILES", 3)
+    source = as_prefix(Bucket.open(bucket_url), export)
+    scanned(export, workers=2)
+    with proxy_before(s3_environment) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        found = scanned(source, workers=2)
+    assert found.counts == scanned(export).counts
+    assert proxy.count("GET") >= len({row["path"] for row in found.table.to_pylist()})
 
 
 def test_an_archive_in_a_bucket_is_a_source(bucket_url: str, export: Path) -> None:
