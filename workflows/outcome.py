@@ -8,7 +8,8 @@ from typing import Any
 
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.outputs import FAILED_STATUSES
-from rtpipeline.execution.summary import Failure, RunSummary
+from rtpipeline.execution.plan import NOT_SELECTED
+from rtpipeline.execution.summary import Failure, RunSummary, by_stage, course_counts
 from rtpipeline.store.keys import key
 from workflows.nodes import State, red_nodes
 from workflows.standing import CohortStore
@@ -43,20 +44,24 @@ def of_plan(plan: Mapping[str, Any]) -> RunSummary:
     """The summary of a settled plan."""
     failures: list[Failure] = []
     stages: dict[str, Counter[str]] = {}
+    left_out: list[tuple[str, str]] = []
     for course in plan["courses"]:
         for name, entry in course["stages"].items():
             status = entry["status"] or "missing"
             stages.setdefault(name, Counter())[status] += 1
+            if status == "missing" and entry.get("reason") == NOT_SELECTED:
+                left_out.append((course["course_id"], name))
             if status in FAILED_STATUSES:
                 failures.append(Failure(course["course_id"], name, status, entry.get("reason") or ""))
-    failed, total = {f.course_id for f in failures}, len(plan["courses"])
+    failed = {f.course_id for f in failures}
     return RunSummary(
         status="some_failed" if failures else "done",
         exit_code=int(ExitCode.SOME_COURSES_FAILED if failures else ExitCode.DONE),
         cohort=plan["cohort"],
         run_id=plan["run_id"],
-        courses={"total": total, "done": total - len(failed), "failed": len(failed), "not_reached": 0},
+        courses=course_counts(len(plan["courses"]), failed, frozenset(), left_out),
         stages={name: dict(counts) for name, counts in stages.items()},
+        left_out=by_stage(left_out),
         failures=sorted(failures, key=lambda f: (f.course_id, f.stage)),
     )
 

@@ -15,7 +15,7 @@ from rtpipeline.config import Config
 from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.errors import TransientError
 from rtpipeline.execution.outputs import Output
-from rtpipeline.execution.plan import CohortPlan, Item, Selection, course_stages, make_plan
+from rtpipeline.execution.plan import NOT_SELECTED, CohortPlan, Item, Selection, course_stages, make_plan
 from rtpipeline.execution.reasons import Demands
 from rtpipeline.execution.settings import settings_with, weights_in_use
 from rtpipeline.stages import COURSE_STAGES, STAGES
@@ -31,7 +31,6 @@ from rtpipeline.store.keys import (
 )
 
 RUNS, KEPT = "1", "0"
-NOT_SELECTED = "not selected"
 
 RESULT_FILES = "result_files"
 """In the `plan.json` of a run that has ended: how many files its results are."""

@@ -17,6 +17,9 @@ from rtpipeline.stages import STAGES, Stage, dependants
 from rtpipeline.store.folder import CohortFolder
 from rtpipeline.store.keys import course_stage_key, digest, file_sha256, settings_digest, stage_key, stage_path
 
+NOT_SELECTED = "not selected"
+"""Reason of what a run was not asked for and has no current output of; its status is `missing`."""
+
 
 @dataclass
 class Item:

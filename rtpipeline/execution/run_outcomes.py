@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rtpipeline.contracts.manifests import CohortManifest
-from rtpipeline.execution.cluster_plan import NOT_SELECTED
 from rtpipeline.execution.ladder import GivenUp
 from rtpipeline.execution.outputs import FAILED_STATUSES, Output, read_output
+from rtpipeline.execution.plan import NOT_SELECTED
 from rtpipeline.execution.pod_inputs import changed_upstream, lacking_need
 from rtpipeline.execution.runner import run_finding
 from rtpipeline.stages import COURSE_STAGES, STAGES

@@ -13,7 +13,7 @@ from rtpipeline.execution.attempts import Attempt, Attempts, Finished, Task
 from rtpipeline.execution.ladder import FINDING_CODES, GivenUp
 from rtpipeline.execution.ledger import Ledger
 from rtpipeline.execution.outputs import Output
-from rtpipeline.execution.plan import CohortPlan, Item
+from rtpipeline.execution.plan import NOT_SELECTED, CohortPlan, Item
 from rtpipeline.execution.ready_queue import ReadyQueue
 from rtpipeline.execution.stage_entry import StageRequest
 from rtpipeline.stages import STAGES
@@ -122,7 +122,7 @@ class CourseRunner:
         elif not need and reason is None:
             self._keep(item)
         elif not item.selected:
-            self._leave_out(item, "missing", "not selected")
+            self._leave_out(item, "missing", NOT_SELECTED)
         else:
             item.reason = str(reason)
             self._queue.add(item)

@@ -169,7 +169,13 @@ def test_retry_remembers_export_and_configuration(root, capsys):
     config = configured(root, "dvh: {coverage_limit_pct: 98}\n")
     answer(capsys, "run", "--input", root / "export", *place, *config)
     before = set((root / "store").glob("cohort/courses/*/*/*"))
-    assert answer(capsys, "retry", *place)["courses"] == {"total": 2, "done": 2, "failed": 0, "not_reached": 0}
+    assert answer(capsys, "retry", *place)["courses"] == {
+        "total": 2,
+        "done": 2,
+        "failed": 0,
+        "not_reached": 0,
+        "incomplete": 0,
+    }
     assert set((root / "store").glob("cohort/courses/*/*/*")) == before
 
 

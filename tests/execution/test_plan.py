@@ -177,6 +177,10 @@ def test_only_some_courses_run_and_the_others_keep_what_they_have(toys):
     assert {task.split("/")[0] for task in toys.attempts()} == {"p2-c01"}
     assert toys.statuses(summary, "p1-c01")["prepare_rt"] == "done"
     assert toys.statuses(summary, "p1-c01")["dvh"] == "missing"
+    assert (summary.courses["done"], summary.courses["incomplete"]) == (1, 1)
+    assert summary.left_out["dvh"] == 1 and "prepare_rt" not in summary.left_out
+    assert "dvh of 1 course" in summary.text() and "Run without --only" in summary.text()
+    assert "incomplete" not in toys.run().text()
 
 
 @pytest.mark.parametrize(

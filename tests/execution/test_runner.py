@@ -77,7 +77,7 @@ def test_without_a_hard_dependency_a_stage_is_omitted_with_the_reason(toys):
     omitted = dict.fromkeys(("structures", "dvh", "radiomics"), "omitted")
     assert toys.statuses(summary, "p1-c01") == {**DONE, "prepare_rt": "fault", **omitted}
     assert toys.statuses(summary, "p2-c01") == DONE
-    assert summary.courses == {"total": 2, "done": 1, "failed": 1, "not_reached": 0}
+    assert summary.courses == {"total": 2, "done": 1, "failed": 1, "not_reached": 0, "incomplete": 0}
 
 
 @pytest.mark.parametrize("ending", ["not_applicable", "not_run"])

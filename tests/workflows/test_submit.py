@@ -21,7 +21,7 @@ def test_a_new_cohort_goes_as_one_workflow_and_ends_with_its_tables(scene: Scene
     found = answer(capsys)
     assert scene.created == ["cohort"]
     assert found["status"] == "done"
-    assert found["courses"] == {"total": 3, "done": 3, "failed": 0, "not_reached": 0}
+    assert found["courses"] == {"total": 3, "done": 3, "failed": 0, "not_reached": 0, "incomplete": 0}
     assert found["results"] == f"{scene.store.url}/toys/results/{found['run_id']}"
 
 
@@ -90,14 +90,21 @@ def test_force_computes_again_with_what_hangs_on_it(scene: Scene):
     assert len(names) == 2  # the same work again has the same name and the number of the attempt
 
 
-def test_only_and_courses_and_limit_take_a_part(scene: Scene):
+def test_only_and_courses_and_limit_take_a_part_and_what_the_tables_lack_is_said(scene: Scene, capsys):
     assert scene.submit("--wait", "--limit", "2", "--only", "prepare_rt") == 0
     assert scene.created == ["cohort", "courses", "aggregate"]
     assert scene.api.created[0]["spec"]["entrypoint"] == "organize"
     assert scene.controller.pods == {"organize": 1, "prepare_rt": 2, "aggregation": 1}
+    said = capsys.readouterr().out
+    assert "3 courses, 0 failed, 3 incomplete" in said
+    assert "lack what was not asked for and has not run before: prepare_images of 3 courses" in said
     scene.forget()
     assert scene.submit("--wait", "--courses", scene.courses[0].course_id) == 0
     assert scene.controller.pods["segmentation"] == 1
+    assert "3 courses, 0 failed, 2 incomplete" in capsys.readouterr().out
+    assert scene.submit("--wait") == 0
+    said = capsys.readouterr().out
+    assert "3 courses, 0 failed, " in said and "incomplete" not in said and "lack" not in said
 
 
 def test_a_failed_course_is_printed_with_its_reason_and_gives_exit_code_1(scene: Scene, capsys):
