@@ -64,13 +64,18 @@ class Stage:
     libraries: tuple[str, ...] = ()
     """distributions that compute its numbers; their versions enter the settings digest"""
     reader: bool = False
-    """reads the export or the private folder"""
+    """reads the export and the private folder, with the cohort's secret"""
     retry: Retry = Retry()
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """Hard and soft dependencies."""
         return self.needs + self.uses
+
+    @property
+    def opens_store(self) -> bool:
+        """Whether its pod reads the bucket itself: the export, or what every course has left."""
+        return self.reader or self.scope == "cohort"
 
 
 _COURSE_STAGES = (
@@ -157,7 +162,7 @@ _TABLE = (
         Resources(cpu=2, threads=1, memory_mib=(4096, 8192, 16384), timeout_s=3 * 3600, disk_mib=8192),
         uses=(*_COURSE_STAGES, "qc"),
         config=("aggregation",),
-        libraries=("pandas", "pyarrow"), reader=True,
+        libraries=("pandas", "pyarrow"),
     ),
 )  # fmt: skip
 

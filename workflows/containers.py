@@ -78,7 +78,8 @@ def stage_container(
     ConfigError: the table's backoff cannot be said in Argo's terms.
     """
     secret_file = f"{SECRETS}/pseudonyms/{names.PSEUDONYMS_KEY}"
-    reader = ["--store", ex.parameter("store"), "--secret-file", secret_file] if stage.reader else []
+    store = ["--store", ex.parameter("store")] if stage.opens_store else []
+    secret = ["--secret-file", secret_file] if stage.reader else []
     shared = [
         *("--cohort", ex.parameter("cohort"), "--run-id", RUN),
         *("--configuration", ex.parameter("configuration"), "--work", WORK),
@@ -88,13 +89,13 @@ def stage_container(
         options,
         image=stage.image,
         labels={names.LABEL_STAGE: stage.name},
-        args=["pod", stage.name, *arguments, *shared, *reader],
+        args=["pod", stage.name, *arguments, *shared, *store, *secret],
         inputs=inputs,
         outputs=outputs,
         env=[
             *_environment(),
             *([hera.Env(name="TOTALSEG_WEIGHTS_PATH", value=f"{WEIGHTS}/totalsegmentator")] if weights else []),
-            *(_bucket_environment(names.S3_READ_SECRET) if stage.reader else []),
+            *(_bucket_environment(names.S3_READ_SECRET) if stage.opens_store else []),
         ],
         volumes=[
             *_scratch(stage.resources),

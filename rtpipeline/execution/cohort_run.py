@@ -115,7 +115,6 @@ def aggregation_request(folder: CohortFolder, run_id: str, plan: dict[str, Any],
         config=config,
         stage_key=aggregation_key(plan),
         inputs={"organize": folder.store / stage_path(folder.cohort, "organize", plan["organize_key"])},
-        private=folder.private,
         store=folder.root,
         run_id=run_id,
     )

@@ -33,7 +33,7 @@ class StageContext:
     sources: tuple[Source, ...] = ()
     """readers only (organize, prepare_*): the export"""
     private: Path | None = None
-    """organize, prepare_* and aggregation only: the folder with secret, index and registry"""
+    """readers only: the folder with secret, index and registry"""
     store: Path | None = None
     """aggregation only: the cohort's folder of the store"""
     run_id: str = ""

@@ -38,7 +38,7 @@ class PodRequest:
     sources: tuple[str, ...] = ()
     """folders or URLs of the export"""
     store: str = ""
-    """URL of the store; readers only"""
+    """URL of the store; for stages that open it only"""
     secret_file: Path | None = None
     images: dict[str, str] = field(default_factory=dict)
     """organize only: names of `cpu_image`, `gpu_image` and `weights`, by which the facts about them are found again"""

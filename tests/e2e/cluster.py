@@ -132,9 +132,9 @@ class Cluster:
 
         return client.CustomObjectsApi()
 
-    def workflows(self, cohort: str = "") -> list[dict[str, Any]]:
-        """Workflows of a cohort, or all, the oldest first."""
-        selector = f"rtpipeline/cohort={cohort}" if cohort else ""
+    def workflows(self, cohort: str = "", selector: str = "") -> list[dict[str, Any]]:
+        """Workflows of a cohort, or those with other labels, or all, the oldest first."""
+        selector = f"rtpipeline/cohort={cohort}" if cohort else selector
         listed = self.custom.list_namespaced_custom_object(*ARGO, self.namespace, "workflows", label_selector=selector)
         return sorted(listed["items"], key=lambda w: w["metadata"]["creationTimestamp"])
 

@@ -57,7 +57,6 @@ def test_the_account_of_the_pods_can_report_results_and_nothing_else(cluster: Cl
 
 
 def test_computing_containers_hold_no_secret_but_the_readers_read_only_one(cluster: Cluster, first: Submitted) -> None:
-    readers = {name for name, stage in STAGES.items() if stage.reader}
     seen = set()
     for pod in cluster.recorder.pods.values():
         stage = pod["metadata"].get("labels", {}).get("rtpipeline/stage")
@@ -72,8 +71,8 @@ def test_computing_containers_hold_no_secret_but_the_readers_read_only_one(clust
         }
         mounted = {mount["name"] for mount in main.get("volumeMounts", [])}
         files = {v["secret"]["secretName"] for v in pod["spec"]["volumes"] if "secret" in v and v["name"] in mounted}
-        assert secrets == ({"rtpipeline-s3-read"} if stage in readers else set()), stage
-        assert files == ({"rtpipeline-pseudonyms"} if stage in readers else set()), stage
+        assert secrets == ({"rtpipeline-s3-read"} if STAGES[stage].opens_store else set()), stage
+        assert files == ({"rtpipeline-pseudonyms"} if STAGES[stage].reader else set()), stage
         assert main["securityContext"]["readOnlyRootFilesystem"] is True
         assert main["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert seen == set(STAGES)

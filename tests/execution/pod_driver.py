@@ -115,7 +115,7 @@ class Engine:
     def _aggregate(self, done: Submitted) -> None:
         key = done.parameters["aggregation_key"]
         inputs = [("organize", self.path("organize", done.parameters["organize_key"]))]
-        outputs = self.pod(done, "", "aggregation", ["--key", key, *self.reader()], inputs)
+        outputs = self.pod(done, "", "aggregation", ["--key", key, "--store", self.store.url], inputs)
         assert done.exit_codes["", "aggregation"] == 0
         run_id = done.run_id
         for file in sorted(p for p in (outputs / "results").rglob("*") if p.is_file()):
@@ -167,7 +167,7 @@ class Engine:
                 self.store.upload(outputs / "private" / name, f"{self.cohort}/private/{name}")
 
     def reader(self) -> list[str]:
-        """What every pod that reads is told."""
+        """What every pod that reads the export is told."""
         return ["--store", self.store.url, "--secret-file", str(self.secret)]
 
     def _fetch(self, key: str, path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.helm.documented_values import CHART, defaults
 
 FILES = sorted((CHART / "files").glob("*.yaml"))
 READERS = {name for name, stage in STAGES.items() if stage.reader}
+OPENERS = {name for name, stage in STAGES.items() if stage.opens_store}
 NETWORKS = {name for name, stage in STAGES.items() if stage.image == "gpu"}
 WITH_ALL: dict[str, Any] = {
     "discover": {"enabled": True},
@@ -319,7 +320,7 @@ def test_only_readers_have_keys_and_those_read_only(helm: Helm) -> None:
             for v in environment(template).values()
             if isinstance(v, dict) and "secretKeyRef" in v
         }
-        assert list(keys) == (["ro"] if name in READERS else []), name
+        assert list(keys) == (["ro"] if name in OPENERS else []), name
         assert '"rw"' not in json.dumps(template)
     found = environment(stage_templates(objects)["organize"])
     assert found["AWS_ACCESS_KEY_ID"]["secretKeyRef"]["key"] == "user"
@@ -338,8 +339,8 @@ def test_with_the_instances_credentials_there_are_no_keys(helm: Helm) -> None:
 def test_the_authority_of_the_object_store_reaches_readers_and_argo(helm: Helm) -> None:
     objects = helm.objects({"s3": {"caSecret": {"name": "hospital-ca", "key": "root.pem"}}})
     for name, template in stage_templates(objects).items():
-        assert ("AWS_CA_BUNDLE" in environment(template)) == (name in READERS), name
-        if name in READERS:
+        assert ("AWS_CA_BUNDLE" in environment(template)) == (name in OPENERS), name
+        if name in OPENERS:
             [mount] = [m for m in template["container"]["volumeMounts"] if m["name"] == "s3-ca"]
             [volume] = [v for v in template["volumes"] if v["name"] == "s3-ca"]
             assert volume["secret"] == {"secretName": "hospital-ca", "items": [{"key": "root.pem", "path": "ca.crt"}]}

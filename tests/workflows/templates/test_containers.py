@@ -88,7 +88,7 @@ class TestStage:
         assert float(retry["backoff"]["duration"].removesuffix("s")) == stage.retry.backoff_s
         assert retry["backoff"]["factor"] == stage.retry.factor
 
-    def test_only_readers_hold_a_secret_and_only_one_that_reads(
+    def test_of_the_bucket_they_may_read_what_they_have_to_and_only_readers_know_the_pseudonyms(
         self, stage: Stage, stage_templates: dict[str, Object]
     ) -> None:
         template = stage_templates[stage.name]
@@ -97,7 +97,8 @@ class TestStage:
         )
 
         assert set(secrets) == (
-            {"rtpipeline-s3-read", "rtpipeline-s3", "rtpipeline-pseudonyms"} if stage.reader else set()
+            ({"rtpipeline-s3-read", "rtpipeline-s3"} if stage.opens_store else set())
+            | ({"rtpipeline-pseudonyms"} if stage.reader else set())
         )
         for name, variable in environment_of(template).items():
             source = variable.get("valueFrom", {})
