@@ -47,8 +47,9 @@ def run_aggregation(pod: Pod) -> ExitCode:
     patients = {course.course_id: course.patient_id for course in manifest.courses}
     for path in mirror_outputs(pod.store, folder, wanted):
         course_id, name, entry = paths[path]
-        log.warning("%s %s: %s", course_id, name, HALF)
-        entry.update(status="failed", reason=HALF)
+        reason = HALF.format(stage=name)
+        log.warning("%s %s: %s", course_id, name, reason)
+        entry.update(status="failed", reason=reason)
         add_finding(entry, name, course_id, patients[course_id])
     write_atomically(folder.run(request.run_id) / "plan.json", _plan_json(plan))
     results = folder.results / request.run_id

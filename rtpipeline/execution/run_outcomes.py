@@ -15,7 +15,7 @@ from rtpipeline.execution.runner import run_finding
 from rtpipeline.stages import COURSE_STAGES, STAGES
 
 GAVE_UP = "its pod left no output for this run; the workflow's node of the stage says why"
-HALF = "the objects of its output in the store are not of one output"
+HALF = "the objects of its output in the store are of two attempts; submit again with --force {stage}"
 
 Read = Callable[[Path], Output | None]
 
