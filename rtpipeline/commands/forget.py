@@ -126,7 +126,7 @@ def _say(
         f"{', '.join(patients)} removed with {len(courses)} courses and the tables of {len(results)} runs. "
         + (f"Tables without them: {rebuilt}." if rebuilt else "No tables are left; the next run writes them."),
         *notes,
-        "Remove the patient from the export too, or a later run brings them back.",
+        "Remove the patient from the export (folder, archive or s3:// prefix) too, or a later run brings them back.",
     ]
     options.write_text("\n".join(lines) if notes else " ".join(lines))
 

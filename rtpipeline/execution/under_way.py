@@ -32,8 +32,8 @@ def plans(cohort: Bucket) -> list[str]:
 def refuse_while_under_way(cohort: Bucket, name: str) -> None:
     """Refuse a cohort to which a run has just written.
 
-    A run writes its plan before its courses begin and once more when they have ended. So one is on its way where an
-    output is younger than the newest plan, or that plan began a short while ago and has no end.
+    A run writes its plan before its courses begin and once more when they have ended. So one is on its way where a
+    course's output is younger than the newest plan, or that plan began a short while ago and has no end.
 
     Parameters
     ----------
@@ -57,8 +57,9 @@ def _last_sign_age_s(cohort: Bucket) -> float | None:
     plan_key = newest_plan(cohort)
     planned = cohort.entry(plan_key) if plan_key else None
     ended_ns = planned.modified_ns if planned else 0
-    records = (e for below in ("organize/", "courses/") for e in cohort.list(below))
-    written = [e.modified_ns for e in records if PurePosixPath(e.key).name == RECORD and e.modified_ns > ended_ns]
+    # not organize's outputs: a withdrawal that was cut off has written some of them last
+    records = (e for e in cohort.list("courses/") if PurePosixPath(e.key).name == RECORD)
+    written = [e.modified_ns for e in records if e.modified_ns > ended_ns]
     signs_s = [max(written) / 1e9] if written else []
     content = get(cohort, plan_key) if plan_key else None
     plan = json.loads(content) if content else None

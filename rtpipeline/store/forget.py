@@ -44,7 +44,8 @@ def find_patient(folder: CohortFolder, given: str) -> list[str]:
         found.add(given)
     if not found:
         raise UsageError(
-            f"no patient of cohort {folder.cohort} has this id; give the pseudonym of the tables or the PatientID."
+            f"no patient of cohort {folder.cohort} has this id; give the pseudonym of the tables or the PatientID "
+            "(the pseudonym alone of a patient that the last export did not have)."
         )
     return sorted(found)
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from rtpipeline.store.bucket import Bucket
+from rtpipeline.store.transfers import in_order
 
 GONE, STAYS = "DEMO-901", "DEMO-902"
 NAME = "Withdrawn^Person"
+THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,15 @@ class MadeCohort:
     def put(self, url: str) -> Bucket:
         """The same cohort at another place."""
         store = Bucket.open(url)
-        for key, content in self.objects.items():
-            store.put(key, content)
+        for _ in in_order(lambda key: store.put(key, self.objects[key]), self.objects, threads=THREADS):
+            pass
         return store
 
 
 def objects_of(store: Bucket, below: str = "") -> dict[str, bytes]:
     """Content of every object, by key."""
-    return {entry.key: store.get(entry.key) for entry in store.list(below)}
+    keys = [entry.key for entry in store.list(below)]
+    return dict(zip(keys, in_order(store.get, keys, threads=THREADS), strict=True))
 
 
 def texts(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
