@@ -144,6 +144,7 @@ def test_no_object_of_the_bucket_speaks_of_a_forgotten_patient(
     assert sum("/objects/" in key for key in after) == len(paths)
 
 
+@pytest.mark.slow
 def test_the_next_run_organizes_anew_and_computes_nothing_of_the_others(
     made: MadeCohort, bucket_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
