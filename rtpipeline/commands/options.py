@@ -199,6 +199,30 @@ def existing_cohort(args: argparse.Namespace) -> CohortFolder:
     return folder
 
 
+def add_bucket_store(parser: Any) -> None:
+    """`--output` that may be a bucket, `--cohort`, and what removing from a bucket has besides."""
+    add_store(parser, in_bucket=True)
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="with --output s3://: folder of `run --cache` (user's cache)"
+    )
+    parser.add_argument(
+        "--stopped",
+        action="store_true",
+        help="with --output s3://: the run that seems to be under way has been stopped",
+    )
+
+
+def refuse_bucket_options(args: argparse.Namespace) -> None:
+    """Refuse `--cache` and `--stopped` for a folder.
+
+    Raises
+    ------
+    UsageError: one of them is given.
+    """
+    if args.cache is not None or args.stopped:
+        raise UsageError("--cache and --stopped are for a store in a bucket: --output s3://bucket/prefix.")
+
+
 def write_json(value: Any) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")

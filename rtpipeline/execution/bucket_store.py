@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from rtpipeline.store.mirror import THREADS, get, mirror_outputs
 from rtpipeline.store.packing import OBJECTS, RECORD, pack
 from rtpipeline.store.private_mark import FILES, MARKER, is_whole
 from rtpipeline.store.transfers import in_order
+from rtpipeline.store.withdrawals import WITHDRAWALS
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,46 @@ class BucketStore:
 
     def fetch(self) -> None:
         """Outputs, private files and the newest plan that the bucket has and the folder has not, or has older."""
+        self._read_records()
+        self.drop_withdrawn()
+        lacking = [path for path, content in self._there.items() if self._is_newer(content, self._record(path))]
+        for path in mirror_outputs(self._store, self._folder, lacking, tables_only=False):
+            log.info("an output in the bucket is half replaced and not used")
+            del self._there[path]
+        self._fetch_private()
+        self._fetch_plan()
+
+    def drop_withdrawn(self) -> bool:
+        """Removes from the folder what the bucket has not, where a patient was removed from the bucket since.
+
+        Else the patient would be sent there again. Results and runs go whole, and the bucket's index and registry come
+        without its mark, so that organize runs anew and gives the other patients the names they have.
+        """
+        private, name = self._folder.private, f"private/{WITHDRAWALS}"
+        withdrawals = get(self._cohort, name)
+        if withdrawals is None or withdrawals == _content(private / WITHDRAWALS):
+            return False
+        if not self._there:
+            self._read_records()
+        log.info("a patient was removed from the store in the bucket: this folder drops what is not there")
+        for path in self._outputs():
+            if self._record(path) != self._there.get(path):
+                shutil.rmtree(self._folder.store / path)
+        for gone in (self._folder.results, self._folder.root / "runs"):
+            shutil.rmtree(gone, ignore_errors=True)
+        for course in sorted((self._folder.root / "courses").glob("*")):
+            if not any(course.glob(f"*/[!.]*/{RECORD}")):
+                shutil.rmtree(course)
+        for file in (MARKER, *FILES):
+            (private / file).unlink(missing_ok=True)
+        for file in FILES:
+            with contextlib.suppress(KeyError):
+                self._cohort.download(f"private/{file}", private / file)
+        write_atomically(private / WITHDRAWALS, withdrawals)
+        return True
+
+    def _read_records(self) -> None:
+        """Which outputs the bucket has."""
         paths = [
             PurePosixPath(entry.key).parent
             for below in ("organize/", "courses/")
@@ -80,19 +122,16 @@ class BucketStore:
         ]
         contents = in_order(lambda path: get(self._store, path / RECORD), paths, threads=THREADS)
         self._there = {path: content for path, content in zip(paths, contents, strict=True) if content is not None}
-        lacking = [path for path, content in self._there.items() if self._is_newer(content, self._record(path))]
-        for path in mirror_outputs(self._store, self._folder, lacking, tables_only=False):
-            log.info("an output in the bucket is half replaced and not used")
-            del self._there[path]
-        self._fetch_private()
-        self._fetch_plan()
+
+    def _outputs(self) -> list[PurePosixPath]:
+        """Those of the folder."""
+        folder = self._folder
+        found = [*folder.root.glob(f"organize/[!.]*/{RECORD}"), *folder.root.glob(f"courses/*/*/[!.]*/{RECORD}")]
+        return sorted(PurePosixPath(record.parent.relative_to(folder.store).as_posix()) for record in found)
 
     def send_outputs(self) -> int:
         """Packs and sends outputs that the bucket does not have so; their number."""
-        folder = self._folder
-        found = [*folder.root.glob(f"organize/[!.]*/{RECORD}"), *folder.root.glob(f"courses/*/*/[!.]*/{RECORD}")]
-        paths = [PurePosixPath(record.parent.relative_to(folder.store).as_posix()) for record in found]
-        changed = [path for path in sorted(paths) if self._is_newer(self._record(path), self._there.get(path))]
+        changed = [path for path in self._outputs() if self._is_newer(self._record(path), self._there.get(path))]
         for path in changed:
             self._send(path)
         return len(changed)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.errors import ExitCode, UsageError
+from rtpipeline.execution.bucket_tables import plan_with_results, pointer, write_tables
 from rtpipeline.execution.cluster_plan import RESULT_FILES, aggregation_key
 from rtpipeline.execution.pod import Pod
 from rtpipeline.execution.pod_inputs import unpacked_output
-from rtpipeline.execution.run_outcomes import HALF, add_finding, failed_courses, settle
-from rtpipeline.execution.stage_entry import StageRequest, run_stage
-from rtpipeline.store.folder import staged, write_atomically
+from rtpipeline.execution.run_outcomes import failed_courses
+from rtpipeline.store.folder import staged
 from rtpipeline.store.keys import key, stage_path
-from rtpipeline.store.mirror import get, mirror_outputs, mirror_records
+from rtpipeline.store.mirror import get, mirror_outputs
 
 log = logging.getLogger(__name__)
-
-COLLECTED = frozenset({"done", "partial"})
-"""Statuses whose tables enter the results."""
 
 
 def run_aggregation(pod: Pod) -> ExitCode:
@@ -34,40 +30,10 @@ def run_aggregation(pod: Pod) -> ExitCode:
     """
     request, folder = pod.request, pod.folder
     plan = _plan(pod)
-    organize = _organize(pod, plan["organize_key"])
-    manifest = CohortManifest.load(organize)
-    paths = {
-        PurePosixPath(pod.cohort, entry["folder"]): (course["course_id"], name, entry)
-        for course in plan["courses"]
-        for name, entry in course["stages"].items()
-    }
-    mirror_records(pod.store, folder, paths)
-    settle(plan, manifest, folder.root)
-    wanted = [path for path, (_, _, entry) in paths.items() if entry["status"] in COLLECTED]
-    patients = {course.course_id: course.patient_id for course in manifest.courses}
-    for path in mirror_outputs(pod.store, folder, wanted):
-        course_id, name, entry = paths[path]
-        reason = HALF.format(stage=name)
-        log.warning("%s %s: %s", course_id, name, reason)
-        entry.update(status="failed", reason=reason)
-        add_finding(entry, name, course_id, patients[course_id])
-    write_atomically(folder.run(request.run_id) / "plan.json", _plan_json(plan))
-    results = folder.results / request.run_id
-    code = run_stage(
-        StageRequest(
-            stage="aggregation",
-            cohort=pod.cohort,
-            out=results,
-            config=pod.config,
-            stage_key=aggregation_key(plan),
-            inputs={"organize": organize},
-            store=folder.root,
-            run_id=request.run_id,
-            workers=pod.workers,
-        )
-    )
+    _organize(pod, plan["organize_key"])
+    code = write_tables(pod.store, folder, request.run_id, plan, pod.config, workers=pod.workers)
     if code == ExitCode.DONE:
-        _leave(pod, plan, results)
+        _leave(pod, plan, folder.results / request.run_id)
     return code
 
 
@@ -85,20 +51,15 @@ def _plan(pod: Pod) -> dict[str, Any]:
     return plan
 
 
-def _organize(pod: Pod, key_of_organize: str) -> Path:
-    """organize's output: as it was given, else from the store."""
+def _organize(pod: Pod, key_of_organize: str) -> None:
+    """Put organize's output into the store here: as it was given, else from the bucket."""
     path = stage_path(pod.cohort, "organize", key_of_organize)
     target = pod.folder.store / path
     output = unpacked_output(pod.given / "organize", target, needed=False)
     if output is not None and output.key == key_of_organize:
-        return target
+        return
     if mirror_outputs(pod.store, pod.folder, [path], tables_only=False):
         raise UsageError(f"the store has no output of organize under the run's key {key_of_organize}.")
-    return target
-
-
-def _plan_json(plan: dict[str, Any]) -> bytes:
-    return (json.dumps(plan, indent=1) + "\n").encode()
 
 
 def _leave(pod: Pod, plan: dict[str, Any], results: Path) -> None:
@@ -106,9 +67,7 @@ def _leave(pod: Pod, plan: dict[str, Any], results: Path) -> None:
     log.info("%s: %d of %d courses failed", pod.cohort, len(failed), len(plan["courses"]))
     with staged(pod.out) as scratch:
         results.rename(scratch / "results")
-        # clusters go on uploading when one file has failed: the number says whether all have come through
-        files = sum(path.is_file() for path in (scratch / "results").rglob("*"))
-        (scratch / "plan.json").write_bytes(_plan_json(plan | {RESULT_FILES: files}))
-        (scratch / "latest.json").write_text(json.dumps({"run_id": pod.request.run_id}) + "\n")
+        (scratch / "plan.json").write_bytes(plan_with_results(plan, scratch / "results"))
+        (scratch / "latest.json").write_bytes(pointer(pod.request.run_id))
         (scratch / "parameters").mkdir()
         (scratch / "parameters" / "failed").write_text(str(len(failed)))

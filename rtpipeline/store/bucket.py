@@ -21,7 +21,7 @@ from rtpipeline.errors import TransientError, UsageError
 from rtpipeline.store.folder import TEMPORARY_PREFIX
 from rtpipeline.store.object_reading import ObjectFile, RangeReading
 from rtpipeline.store.s3_client import PART_ATTEMPTS, s3_client
-from rtpipeline.store.s3_errors import ABSENT, PRECONDITION, ask, code_of, of_answer
+from rtpipeline.store.s3_errors import ABSENT, PRECONDITION, ask, code_of, of_answer, status_of
 
 SCHEME = "s3://"
 PART_BYTES = 16 * 1024**2
@@ -29,6 +29,7 @@ PART_BYTES = 16 * 1024**2
 PART_THREADS = 4
 PROBE_ATTEMPTS = 2
 DELETED_AT_ONCE = 1000
+NOT_IMPLEMENTED = 501
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,26 @@ class Bucket:
             lambda: s3_client().list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1),
             attempts=PROBE_ATTEMPTS,
         )
+
+    def versioning(self) -> str | None:
+        """`Enabled`, `Suspended`, or '' where it was never on; None where the server does not say.
+
+        Raises
+        ------
+        UsageError, TransientError: the server cannot be asked at all.
+        """
+        from botocore.exceptions import ClientError
+
+        def asked() -> str | None:
+            try:
+                return str(s3_client().get_bucket_versioning(Bucket=self.name).get("Status", ""))
+            except ClientError as error:
+                # no permission to ask, or a server that knows no versions (501): no reason to fail
+                if status_of(error) < 500 or status_of(error) == NOT_IMPLEMENTED:
+                    return None
+                raise
+
+        return ask(self.name, asked)
 
     def list(self, below: str = "") -> Iterator[Entry]:
         """Every object whose key begins with `below`, in the server's order, 1000 a request."""

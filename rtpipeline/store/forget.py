@@ -1,10 +1,14 @@
-"""Removing a withdrawn patient from a cohort: outputs, index, registry, plans, logs and tables."""
+"""Removing a withdrawn patient from a cohort: outputs, index, registry, plans, logs and tables.
+
+Of a store in a bucket, `bucket_forget.py` fetches what is small, has it changed here, and sends it back.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -40,15 +44,48 @@ def find_patient(folder: CohortFolder, given: str) -> list[str]:
         found.add(given)
     if not found:
         raise UsageError(
-            f"no patient of cohort {folder.cohort} has this id; give the pseudonym of the tables or the PatientID."
+            f"no patient of cohort {folder.cohort} has this id; give the pseudonym of the tables or the PatientID "
+            "(the pseudonym alone of a patient that the last export did not have)."
         )
     return sorted(found)
 
 
+@dataclass(frozen=True)
+class Originals:
+    """What the export calls some patients."""
+
+    keys: frozenset[str]
+    """PatientID, with issuer where one is stated; empty for patients that the last export had no object of"""
+    uids: frozenset[str]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """PatientIDs, with issuer and without."""
+        return self.keys | {key.partition(ISSUER_MARK)[0] for key in self.keys}
+
+
+def originals(folder: CohortFolder, patients: Sequence[str]) -> Originals:
+    """The ids of these patients in the export, as far as `private/` still knows them."""
+    path = folder.private / "identity.parquet"
+    if not path.is_file():
+        return Originals(frozenset(), frozenset())
+    table = pd.read_parquet(path, columns=["patient_id", "patient_key", "original_uid"])
+    theirs = table[table["patient_id"].isin(list(patients))]
+    return Originals(frozenset(theirs["patient_key"]) - {""}, frozenset(theirs["original_uid"]) - {""})
+
+
 def courses_of(folder: CohortFolder, patients: Sequence[str]) -> list[str]:
     """Course folders of these patients."""
-    names = [p.name for p in (folder.root / "courses").glob("*") if p.is_dir()]
-    return sorted(n for n in names if n.rpartition("-c")[0] in patients)
+    return courses_among((p.name for p in (folder.root / "courses").glob("*") if p.is_dir()), patients)
+
+
+def courses_among(names: Iterable[str], patients: Sequence[str]) -> list[str]:
+    """Those of some course ids that are of these patients, sorted."""
+    return sorted(name for name in names if _patient_of(name) in patients)
+
+
+def _patient_of(course_id: str | None) -> str:
+    return (course_id or "").rpartition("-c")[0]
 
 
 def forget(folder: CohortFolder, patients: Sequence[str]) -> None:
@@ -56,8 +93,9 @@ def forget(folder: CohortFolder, patients: Sequence[str]) -> None:
     courses = courses_of(folder, patients)
     for course in courses:
         shutil.rmtree(folder.root / "courses" / course)
+    keys = originals(folder, patients).keys
     for name in ("identity.parquet", "index.parquet"):
-        _without_rows(folder.private / name, patients)
+        _without_rows(folder.private / name, patients, keys)
     registry = folder.private / "registry.json"
     if registry.is_file():
         content = json.loads(registry.read_bytes())
@@ -66,16 +104,25 @@ def forget(folder: CohortFolder, patients: Sequence[str]) -> None:
     for output in sorted((folder.root / "organize").glob("*")):
         if (output / "courses.json").is_file():
             _forget_in_organize(output, patients)
+        elif output.is_dir() and _is_named(output / "stage.json", patients):
+            shutil.rmtree(output)  # it gave nothing but findings
     for run in sorted((folder.root / "runs").glob("*")):
         _forget_in_run(run, patients)
 
 
-def _without_rows(path: Path, patients: Sequence[str]) -> None:
-    """Rewrite a table without the rows of these patients."""
+def _is_named(path: Path, patients: Sequence[str]) -> bool:
+    return path.is_file() and any(patient.encode() in path.read_bytes() for patient in patients)
+
+
+def _without_rows(path: Path, patients: Sequence[str], keys: Iterable[str] = ()) -> None:
+    """Rewrite a table without the rows of these patients, also those that could be placed with no patient."""
     if not path.is_file():
         return
     table = pq.read_table(path)
     mask = pc.is_in(table["patient_id"], value_set=_strings(patients))
+    if "patient_key" in table.column_names:
+        unplaced = pc.equal(table["patient_id"], "")
+        mask = pc.or_(mask, pc.and_(unplaced, pc.is_in(table["patient_key"], value_set=_strings(sorted(keys)))))
     sink = BytesIO()
     pq.write_table(table.filter(pc.invert(mask)), sink, row_group_size=20_000, compression="zstd")
     write_atomically(path, sink.getvalue())
@@ -103,7 +150,7 @@ def _forget_in_organize(output: Path, patients: Sequence[str]) -> None:
 
 def _forget_in_run(run: Path, patients: Sequence[str]) -> None:
     def is_theirs(course_id: str | None) -> bool:
-        return (course_id or "").rpartition("-c")[0] in patients
+        return _patient_of(course_id) in patients
 
     plan, ledger = run / "plan.json", run / "ledger.jsonl"
     if plan.is_file():

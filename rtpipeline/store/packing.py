@@ -13,7 +13,7 @@ import json
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -56,6 +56,11 @@ def pack(folder: Path, out: Path) -> None:
         _write(folder, [n for n in names if not is_collected(n)], digest, scratch / DATA)
         _write(folder, [n for n in names if is_collected(n)], digest, scratch / TABLES)
         shutil.copyfile(folder / RECORD, scratch / RECORD)
+
+
+def removal_order(keys: Iterable[str]) -> list[str]:
+    """Keys of outputs in the order of their removal: records first, so that nothing counts that is half gone."""
+    return sorted(keys, key=lambda key: (PurePosixPath(key).name != RECORD, key))
 
 
 def is_packed(packed: Path) -> bool:
