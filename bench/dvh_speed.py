@@ -116,8 +116,8 @@ import json, sys, time
 from pathlib import Path
 from rtpipeline.execution.environment import limit_threads
 limit_threads(1)
-from rtpipeline.dvh import kernel_cache
-kernel_cache.load_without_compiler()
+from rtpipeline.kernels import use_pack
+use_pack()
 from rtpipeline.dvh import loose
 marks = [time.process_time()]
 structures, volume = loose.read_structures(Path(sys.argv[1])), loose.read_dose(Path(sys.argv[2]))[1]
