@@ -14,7 +14,6 @@ import pickle
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
@@ -60,8 +59,8 @@ class _Linker:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_file))
         self._engine.finalize_object()
         kept = []
-        for variable, module, constants in code.environments:
-            environment = self._functions.Environment(import_module(module).__dict__)
+        for variable, constants in code.environments:
+            environment = self._functions.Environment(function.__globals__)  # looked into by code in object mode only
             environment.consts[:] = constants
             address = self._engine.get_global_value_address(variable)
             ctypes.c_void_p.from_address(address).value = id(environment)

@@ -33,13 +33,13 @@ class Code:
     """Machine code of one function for one kind of arguments.
 
     entry: name of the function that Python can call; needs: names of what it calls outside; environments: constants
-    that it uses, with the module of the function that has them, by the name of the variable that points to them.
+    of it and of the functions it calls, each with the name of the variable that points to them; its own come first.
     """
 
     entry: str
     object_file: bytes
     needs: tuple[str, ...]
-    environments: tuple[tuple[str, str, list[object]], ...]
+    environments: tuple[tuple[str, list[object]], ...]
 
 
 class Pack:

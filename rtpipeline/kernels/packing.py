@@ -71,7 +71,7 @@ def _cached(dispatcher: Any) -> Iterator[tuple[Key, Code]]:
                 description.llvm_cpython_wrapper_name,
                 object_file,
                 needs,
-                tuple((e.env_name, e.globals["__name__"], list(e.consts)) for e in parts),
+                tuple((e.env_name, list(e.consts)) for e in parts),
             ),
         )
 
