@@ -149,6 +149,7 @@ def best(arguments: Sequence[object]) -> tuple[float, str]:
 
 
 def main() -> None:
+    in_fresh_process(["-m", "compileall", "-q", ROOT / "rtpipeline"])
     in_fresh_process(["-c", "from rtpipeline.dvh.warm import warm; warm()"])
     structures = structure_set()
     with tempfile.TemporaryDirectory() as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -17,9 +18,12 @@ dispatchers: list[Any] = []
 
 
 def use_pack() -> bool:
-    """Let kernels that are imported from now on come from the pack; whether there is one for these sources here."""
+    """Let kernels that are imported from now on come from the pack; whether they do.
+
+    They do not where there is no pack for these sources on this machine, or numba has been imported already.
+    """
     global _pack
-    _pack = load_pack()
+    _pack = None if "numba" in sys.modules else load_pack()
     return _pack is not None
 
 

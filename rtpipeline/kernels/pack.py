@@ -8,7 +8,6 @@ import logging
 import os
 import pickle
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -76,8 +75,6 @@ def pack_path() -> Path:
 
 def load_pack() -> Pack | None:
     """The pack of these sources and this machine; None where there is none, or one of other sources."""
-    if importlib.util.find_spec("numba") is None or importlib.util.find_spec("llvmlite") is None:
-        return None
     path = pack_path()
     try:
         whole = path.read_bytes()
@@ -88,7 +85,11 @@ def load_pack() -> Pack | None:
     if not whole.startswith(state):
         log.info("the packed kernels are those of other sources")
         return None
-    return Pack(pickle.loads(memoryview(whole)[len(state) :]))
+    try:
+        return Pack(pickle.loads(memoryview(whole)[len(state) :]))
+    except (pickle.UnpicklingError, EOFError):  # a disk that lost a part of it
+        log.info("the packed kernels are damaged")
+        return None
 
 
 def save_pack(content: Mapping[tuple[str, Key], bytes]) -> None:
@@ -99,6 +100,8 @@ def save_pack(content: Mapping[tuple[str, Key], bytes]) -> None:
     OSError: the folder cannot be written.
     """
     path = pack_path()
+    import uuid  # takes its time to load, and whoever reads a pack does without
+
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{uuid.uuid4().hex[:12]}")
     try:
