@@ -49,9 +49,9 @@ def key_of_type(type_: Any) -> object:
         order = {"C": C_ORDER, "F": FORTRAN_ORDER, "A": 0}[type_.layout]
         flags = order | (ALIGNED if type_.aligned else 0) | (WRITEABLE if type_.mutable else 0)
         return as_dtype(type_.dtype).str, type_.ndim, flags
-    if isinstance(type_, types.BaseTuple):
+    if isinstance(type_, types.UniTuple | types.Tuple | types.NamedTuple | types.NamedUniTuple):
         kind = getattr(type_, "instance_class", tuple)
-        items = tuple(key_of_type(item) for item in type_)
+        items = tuple(key_of_type(item) for item in type_.types)
         return None if None in items else (_class_key(kind), items)
     named = {types.int64: WHOLE, types.float64: REAL, types.boolean: TRUTH, types.none: NOTHING}
     return named.get(type_)

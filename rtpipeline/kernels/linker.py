@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from llvmlite import binding as llvm  # type: ignore[import-untyped]
-from llvmlite.binding import ffi
+from llvmlite.binding import ffi  # type: ignore[import-untyped]
 
 from rtpipeline.kernels.pack import Code, numba_folder
 
@@ -53,7 +53,7 @@ class _Linker:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._functions = _runtime("_dynfunc")
         self._unpickle = _UNPICKLE(_unpickled)
-        _name_runtime(self._functions, ctypes.cast(self._unpickle, ctypes.c_void_p).value)
+        _name_runtime(self._functions, ctypes.cast(self._unpickle, ctypes.c_void_p).value or 0)
 
     def link(self, code: Code, function: Callable[..., Any]) -> Callable[..., Any]:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_file))
@@ -92,7 +92,7 @@ def _runtime(name: str) -> ModuleType:
     return module
 
 
-def _name_runtime(functions: ModuleType, unpickle_address: int | None) -> None:
+def _name_runtime(functions: ModuleType, unpickle_address: int) -> None:
     """Tell LLVM what the names in the code mean, as numba does when it starts (`numba.core.base`, `.externals`,
     `.runtime`)."""
     helpers, memory = _runtime("_helperlib"), _runtime("core.runtime._nrt_python")

@@ -132,8 +132,8 @@ def source_files() -> list[Path]:
 @cache
 def machine() -> tuple[str, ...]:
     """What numba compiles for, in the way it finds out (`numba.core.codegen`), and the LLVM that does it."""
-    import llvmlite
-    from llvmlite import binding as llvm  # type: ignore[import-untyped]
+    import llvmlite  # type: ignore[import-untyped]
+    from llvmlite import binding as llvm
 
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES")
