@@ -3,7 +3,8 @@
 Writes an RTSTRUCT (a body outline and 39 ellipsoids of 2 to 900 cc, contoured on the 3 mm slices of a CT of
 512x512x150, a point every 1.2 mm) and an RTDOSE on a 2.5 mm grid, then works on them in fresh processes of one thread:
 `rtpipeline dvh` as a user calls it, and the same in steps. Modules are compiled and kernels packed before, as `make
-setup` leaves them. Seconds are CPU seconds, user and system, of the best of three. Goal: 1.0 (measured elsewhere with files included: plastimatch 6.6, dicompyler 18, pyCERR 24, platipy 122).
+setup` leaves them. Seconds are CPU seconds, user and system, of the best of three. Goal: 1.0 (measured elsewhere with
+files included: plastimatch 6.6, dicompyler 18, pyCERR 24, platipy 122).
 """
 
 from __future__ import annotations
