@@ -31,6 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,codecs,segmentation,cluster]'
+	@$(BIN)/python -m compileall -q rtpipeline workflows
 	@$(BIN)/python -c 'from rtpipeline.dvh.warm import warm; warm()'  # compiles for half a minute, once
 	@touch $@
 

@@ -18,7 +18,8 @@ def sources_digest() -> str:
     import rtpipeline.dvh.warm
 
     parts = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
-    parts += [sys.version, os.environ.get("NUMBA_CPU_NAME", ""), rtpipeline.dvh.warm.__file__]
+    parts += [sys.version, os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES", "of the host")]
+    parts += [rtpipeline.dvh.warm.__file__]
     for name, module in sorted(sys.modules.items()):
         if name.partition(".")[0] == "rtpipeline" and module.__file__:
             parts.append(f"{name} {hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()}")
@@ -40,6 +41,9 @@ def main(kept: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         shutil.copytree(target, new)
         new.rename(earlier)
+    from rtpipeline.kernels.packing import pack_kernels
+
+    pack_kernels()  # also when the kernels are those of an earlier build: a pack holds for every source as it is
     for path in [target, *target.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 

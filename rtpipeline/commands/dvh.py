@@ -73,9 +73,9 @@ def handle(args: argparse.Namespace) -> int:
     from rtpipeline.execution.environment import limit_threads
 
     limit_threads(1)  # as the stage does: the last bits of a sum follow the number of threads
-    from rtpipeline.dvh.kernel_cache import load_without_compiler
+    from rtpipeline.kernels import use_pack
 
-    load_without_compiler()
+    use_pack()  # before anything imports kernels
     from rtpipeline.dvh.loose import LooseSettings, loose_results
 
     given = {name: getattr(args, name) for name in ("d_pct", "d_cc", "v_gy") if getattr(args, name) is not None}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtpipeline.kernels import kernel
 
 EXACT_MANTISSA = 2**53
 """Whole numbers up to here are exact in float64."""
@@ -27,7 +28,7 @@ def plain_decimals(value: bytes) -> NDArray[np.float64] | None:
     return numbers if _read(text, numbers) else None
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _read(text: NDArray[np.uint8], numbers: NDArray[np.float64]) -> bool:
     """Fills `numbers`; False where a value is not plain."""
     i, n = 0, text.shape[0]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.dose_volume import Interpolation
 from rtpipeline.geometry.even_odd import Array
+from rtpipeline.kernels import kernel
 
 N_BINS = 4096
 """Steps of the internal curve."""
@@ -158,7 +158,7 @@ def graded_edges(dmin_gy: float, dmax_gy: float) -> tuple[Array, float]:
     return edges, scale
 
 
-@njit(cache=True)
+@kernel()
 def _step_of(edges: Array, scale: float, steps_per_root: float, dose: float) -> int:
     """Index of the step that holds `dose`; the number of steps for the maximum itself."""
     n = edges.shape[0] - 1
@@ -170,7 +170,7 @@ def _step_of(edges: Array, scale: float, steps_per_root: float, dose: float) -> 
     return i
 
 
-@njit(cache=True)
+@kernel()
 def volume_above(samples: Array, edges: Array, scale: float) -> Array:
     """Volume at or above each edge, in the samples' unit; samples as in `sampling.SAMPLE_COLUMNS`.
 

@@ -8,7 +8,6 @@ too, and from the best point of each kind a search climbs on. Frames and matrice
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.interpolation import (
     Field,
@@ -23,6 +22,7 @@ from rtpipeline.dvh.planes import interpolate_level, value_in_level
 from rtpipeline.dvh.sampling import note_extremes, nothing_found
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array, Ints, is_inside, last_not_above
+from rtpipeline.kernels import kernel
 
 LEVEL_MM = 1e-9
 """A row of voxels that climbs less than this through the solid stays in one of its prisms, but for rounding."""
@@ -31,7 +31,7 @@ N_HALVINGS = 30
 """A climb ends when its step is this many times halved: 1e-9 of a cell."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _known_dose(
     matrix: Array, field: Field, known: Bools, box: Array, u: float, v: float, w: float, weights: Array
 ) -> tuple[bool, float, float, float, float]:
@@ -54,7 +54,7 @@ def _known_dose(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _wall_points(points: Array, contour_starts: Ints, first: int, last: int, pitch: float) -> Array:
     """(m, 2) vertices of contours `first` .. `last` - 1, and points between them at most `pitch` apart."""
     begin, end = contour_starts[first], contour_starts[last]
@@ -79,7 +79,7 @@ def _wall_points(points: Array, contour_starts: Ints, first: int, last: int, pit
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def surface_extremes(
     points: Array,
     contour_starts: Ints,
@@ -116,7 +116,7 @@ def surface_extremes(
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _extremes_at_height(
     walls: Array, w: float, matrix: Array, field: Field, known: Bools, box: Array, weights: Array, found: Array
 ) -> None:
@@ -152,7 +152,7 @@ def _extremes_at_height(
             note_extremes(found, value, walls[p, 0], walls[p, 1], w)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _slab_at(slabs: Array, bounds: Array, u: float, v: float, w: float) -> int:
     """The prism at this height; -1 beside the solid's box and in a gap."""
     if not (
@@ -163,7 +163,7 @@ def _slab_at(slabs: Array, bounds: Array, u: float, v: float, w: float) -> int:
     return plane if w <= slabs[plane, 1] else -1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _keep_edges(edges: Array, begin: int, end: int, low: float, high: float, kept: Array) -> int:
     """Copy the edges `begin` .. `end` - 1 that reach between two heights to `kept`; their number."""
     n = 0
@@ -174,7 +174,7 @@ def _keep_edges(edges: Array, begin: int, end: int, low: float, high: float, kep
     return n
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def node_extremes(
     edges: Array,
     edge_starts: Ints,
@@ -226,7 +226,7 @@ def node_extremes(
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def climb(
     edges: Array,
     edge_starts: Ints,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array
+from rtpipeline.kernels import kernel
 
 NO_WEIGHT = 1e-9
 """A voxel with less interpolation weight takes no part, so it need not be known."""
@@ -37,7 +37,7 @@ class Field(NamedTuple):
     is_cubic: bool
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def lower_plane(offsets: Array, t: float, hint: int) -> int:
     """Index of the plane below offset t, walking from the previous answer; clamped to the first and last gap."""
     k = hint
@@ -48,13 +48,13 @@ def lower_plane(offsets: Array, t: float, hint: int) -> int:
     return k
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def lower_index(position: float, n: int) -> int:
     """Index of the voxel at or before a position; clamped so that there is a next one."""
     return min(max(int(np.floor(position)), 0), n - 2)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def plane_below(offsets: Array, t: float) -> int:
     """The same without a previous answer: planes are evenly spaced as a rule, so that the walk is short."""
     n_gaps = offsets.shape[0] - 1
@@ -62,7 +62,7 @@ def plane_below(offsets: Array, t: float) -> int:
     return lower_plane(offsets, t, guess)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def tie(share: float, lower: int, n: int) -> int:
     """Step to the neighbouring interval that a point at this share of its interval also belongs to; 0: none."""
     if share < ON_NODE and lower > 0:
@@ -72,7 +72,7 @@ def tie(share: float, lower: int, n: int) -> int:
     return 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _linear_weights(s: float, gap: float, side: int, other_gap: float, weights: Array) -> None:
     """Weights of the value (row 0) and of the derivative (row 1); s: share of the interval below the point.
 
@@ -91,7 +91,7 @@ def _linear_weights(s: float, gap: float, side: int, other_gap: float, weights: 
         weights[1, 3] += other
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def plane_weights(field: Field, k: int, t: float, weights: Array) -> None:
     """Weights (2, 4) of the planes' coefficients k .. k + 3 in the dose at offset t and in its derivative per mm."""
     offsets = field.offsets
@@ -108,7 +108,7 @@ def plane_weights(field: Field, k: int, t: float, weights: Array) -> None:
     _linear_weights(s, gap, side, offsets[k + side + 1] - offsets[k + side], weights)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def index_weights(is_cubic: bool, position: float, lower: int, n: int, weights: Array) -> None:
     """The same along rows or columns, of the coefficients lower .. lower + 3; derivative per index."""
     s = position - lower
@@ -126,7 +126,7 @@ def index_weights(is_cubic: bool, position: float, lower: int, n: int, weights: 
     weights[1, 3] = 0.5 * s * s
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def dose_at(
     field: Field, k: int, t: float, row: float, column: float, weights: Array
 ) -> tuple[float, float, float, float]:
@@ -161,7 +161,7 @@ def dose_at(
     return value, by_t, by_row, by_column
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def is_known(known: Bools, offsets: Array, k: int, t: float, row: float, column: float) -> bool:
     """Whether every voxel between which the point lies is known."""
     j, i = lower_index(row, known.shape[1]), lower_index(column, known.shape[2])

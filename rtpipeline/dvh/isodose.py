@@ -7,12 +7,12 @@ compared.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.dose_volume import DoseVolume, Interpolation
 from rtpipeline.dvh.interpolation import Field, index_weights, plane_weights
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.even_odd import Array
+from rtpipeline.kernels import kernel
 
 PARTS = 4
 """A cell between eight voxel centres that the isodose crosses is cut into PARTS^3, each with a dose as if linear."""
@@ -21,7 +21,7 @@ NARROW_SHARE = 1e-6
 """A second spread narrower than this share of the first changes nothing."""
 
 
-@njit(cache=True)
+@kernel()
 def _is_open(dose: Array, known: Bools, level: float) -> bool:
     """Whether a voxel at or above the level lies on the border of the grid or next to an unknown one."""
     nz, ny, nx = dose.shape
@@ -41,7 +41,7 @@ def _is_open(dose: Array, known: Bools, level: float) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel()
 def _share_of_spread(above: float, wide: float, narrow: float) -> float:
     """Share above 0 of a distribution with its mean at `above`: the sum of two even spreads of these full widths."""
     if wide <= 0.0:
@@ -54,7 +54,7 @@ def _share_of_spread(above: float, wide: float, narrow: float) -> float:
     return min(max(total / (2.0 * wide * narrow), 0.0), 1.0)
 
 
-@njit(cache=True)
+@kernel()
 def _share_above(
     coefficients: Array, k: int, j: int, i: int, level: float, along_z: Array, along_line: Array, work: Array
 ) -> float:
@@ -95,7 +95,7 @@ def _share_above(
     return total / PARTS**3
 
 
-@njit(cache=True)
+@kernel()
 def _volume_in_cells(field: Field, known: Bools, level: float) -> float:
     """Volume at or above the level, in mm along the normal times cells in the plane.
 

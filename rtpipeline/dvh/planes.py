@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.interpolation import index_weights, lower_index
 from rtpipeline.geometry.even_odd import Array, Ints
+from rtpipeline.kernels import kernel
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def overlap(position: float, width: float, low: float, high: float) -> tuple[float, float]:
     """Share of the interval of this width about position that lies in [low, high], and the middle of that part."""
     begin, end = position - 0.5 * width, position + 0.5 * width
@@ -27,7 +27,7 @@ def overlap(position: float, width: float, low: float, high: float) -> tuple[flo
     return (end - begin) / width, 0.5 * (begin + end)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def interpolate_plane(
     coefficients: Array,
     k: int,
@@ -50,7 +50,7 @@ def interpolate_plane(
             slope[q, p] = d0 * a + d1 * b + d2 * c + d3 * e
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def interpolate_line(level: Array, slope: Array, q: int, weights: Array, r: int, lines: Array) -> None:
     """Coefficients of the dose, of its derivative by the v index and by t along a line: the columns of `lines`."""
     w0, w1, w2, w3 = weights[r, 0, 0], weights[r, 0, 1], weights[r, 0, 2], weights[r, 0, 3]
@@ -62,7 +62,7 @@ def interpolate_line(level: Array, slope: Array, q: int, weights: Array, r: int,
         lines[p, 2] = w0 * slope[q, p] + w1 * slope[q + 1, p] + w2 * slope[q + 2, p] + w3 * slope[q + 3, p]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def dose_in_line(lines: Array, p: int, weights: Array, c: int) -> tuple[float, float, float, float]:
     """Dose and its derivatives by the u index, the v index and t, from lines as of `interpolate_line`."""
     w0, w1, w2, w3 = weights[c, 0, 0], weights[c, 0, 1], weights[c, 0, 2], weights[c, 0, 3]
@@ -76,7 +76,7 @@ def dose_in_line(lines: Array, p: int, weights: Array, c: int) -> tuple[float, f
     )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def dose_in_plane(
     level: Array, slope: Array, p: int, q: int, along_u: Array, along_v: Array
 ) -> tuple[float, float, float, float]:
@@ -105,7 +105,7 @@ class LatticeLine(NamedTuple):
     weights: Array
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def cells_in_line(at: float, step: float, begin: int, end: int, limits: Array, n: int, is_cubic: bool) -> LatticeLine:
     """Cells `begin` .. `end` - 1; at: index of the middle of cell 0 along an axis of n voxels, step: per cell."""
     share, place = np.empty(end - begin), np.empty(end - begin)
@@ -118,7 +118,7 @@ def cells_in_line(at: float, step: float, begin: int, end: int, limits: Array, n
     return LatticeLine(share, place, lower, weights)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def span(line: LatticeLine, step: float, n: int) -> tuple[int, int]:
     """First coefficient that any point in the cells of a line needs, and the last + 1."""
     ends = line.place[0], line.place[-1]
@@ -126,7 +126,7 @@ def span(line: LatticeLine, step: float, n: int) -> tuple[int, int]:
     return lower_index(low, n), lower_index(high, n) + 4
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def interpolate_level(coefficients: Array, k: int, weights: Array, first_j: int, first_i: int, level: Array) -> None:
     """Coefficients of the dose in a plane: a window, axes (row, column)."""
     w0, w1, w2, w3 = weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3]
@@ -137,7 +137,7 @@ def interpolate_level(coefficients: Array, k: int, weights: Array, first_j: int,
             level[j, i] = w0 * a + w1 * b + w2 * c + w3 * e
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def value_in_level(level: Array, j: int, i: int, along_rows: Array, along_columns: Array) -> float:
     """Dose at a point of such a window."""
     w0, w1, w2, w3 = along_columns[0, 0], along_columns[0, 1], along_columns[0, 2], along_columns[0, 3]

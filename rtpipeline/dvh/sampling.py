@@ -12,13 +12,13 @@ Where the dose changes much across a whole cell, beside a stereotactic target in
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.interpolation import Field, dose_at, is_known, lower_plane, plane_below
 from rtpipeline.dvh.planes import overlap
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.coverage import EMPTY_SHARE, N_ACCUMULATORS, N_MOMENTS, cell_moments
 from rtpipeline.geometry.even_odd import Array, Ints
+from rtpipeline.kernels import kernel
 
 SAMPLE_COLUMNS = 4
 """Columns of a sample table: dose (Gy), full widths of its wider and its narrower even spread (Gy), volume (mm3)."""
@@ -30,7 +30,7 @@ FULL_SHARE = 1.0 - 1e-9
 """A cell with at least this share is covered whole; its moments are those of a box."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def with_room(samples: Array, needed: int) -> Array:
     """The table, or a longer copy when `needed` rows do not fit into it."""
     if needed <= samples.shape[0]:
@@ -40,7 +40,7 @@ def with_room(samples: Array, needed: int) -> Array:
     return grown
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def window(edges: Array, begin: int, end: int, origin: Array, cell: Array, shape: Ints) -> tuple[int, int, int, int]:
     """First and last + 1 column and row of the lattice that the region of edges `begin` .. `end` - 1 reaches."""
     x_low, x_high, y_low, y_high = np.inf, -np.inf, np.inf, -np.inf
@@ -53,7 +53,7 @@ def window(edges: Array, begin: int, end: int, origin: Array, cell: Array, shape
     return c0, c1, r0, r1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def spread_in_part(cells: Array, r: int, c: int, along_u: float, along_v: float) -> float:
     """Full width (Gy) of the even spread with the variance that the dose has in the covered part of a cell; along_u,
     along_v: its change across the whole cell."""
@@ -63,7 +63,7 @@ def spread_in_part(cells: Array, r: int, c: int, along_u: float, along_v: float)
     return np.sqrt(12.0 * max(variance, 0.0))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def write(samples: Array, n: int, value: float, along_u: float, along_v: float, along_w: float, volume: float) -> None:
     """A sample with three even spreads of these widths (Gy)."""
     along_u, along_v, along_w = along_u * along_u, along_v * along_v, along_w * along_w
@@ -75,7 +75,7 @@ def write(samples: Array, n: int, value: float, along_u: float, along_v: float, 
     samples[n, 3] = volume
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def note_extremes(found: Array, value: float, u: float, v: float, w: float) -> None:
     """Keep a value and its place when it is the least (row 0) or the greatest (row 1) so far; found: (2, 4)."""
     if value < found[0, 0]:
@@ -84,7 +84,7 @@ def note_extremes(found: Array, value: float, u: float, v: float, w: float) -> N
         found[1, 0], found[1, 1], found[1, 2], found[1, 3] = value, u, v, w
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def nothing_found() -> Array:
     """A table for `note_extremes`."""
     found = np.zeros((2, 4))
@@ -92,14 +92,14 @@ def nothing_found() -> Array:
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def parts_of_steep(along_u: float, along_v: float, along_w: float, steep_gy: float) -> int:
     """Number of parts along each axis that a cell is cut into if the dose changes this much across it; 1: not cut."""
     change = abs(along_u) + abs(along_v) + abs(along_w)
     return 1 if change <= steep_gy else min(int(np.ceil(change / steep_gy)), MAX_PARTS)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def sample_parts(
     samples: Array,
     n: int,
@@ -141,7 +141,7 @@ def sample_parts(
     return n, unknown, dose_volume
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def sample_cells(
     edges: Array,
     edge_starts: Ints,
@@ -240,7 +240,7 @@ def sample_cells(
     return samples, n, unknown, shift, found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def totals(samples: Array) -> tuple[float, float]:
     """Volume (mm3) and volume times dose (mm3 Gy) of a sample table."""
     volume, dose_volume = 0.0, 0.0

@@ -4,7 +4,6 @@ patient positions. Whole planes and lines are interpolated first."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.dvh.interpolation import Field, index_weights, is_known, lower_index, lower_plane, plane_weights
 from rtpipeline.dvh.planes import (
@@ -31,9 +30,10 @@ from rtpipeline.dvh.sampling import (
 from rtpipeline.dvh.spline import Bools
 from rtpipeline.geometry.coverage import EMPTY_SHARE, N_ACCUMULATORS, N_MOMENTS, cell_moments
 from rtpipeline.geometry.even_odd import Array, Ints
+from rtpipeline.kernels import kernel
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def sample_cells_parallel(
     edges: Array,
     edge_starts: Ints,

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rtpipeline.geometry.even_odd import Array
+from rtpipeline.kernels import kernel
 
 Bools = NDArray[np.bool_]
 
@@ -102,7 +102,7 @@ def axis_filter(nodes: Array) -> AxisFilter:
     return AxisFilter(weights, first, last, inverse, carry, np.empty((0, 0)))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _filter_rows(rows: Array, axis: AxisFilter) -> None:
     """Replace values by coefficients along the first axis: rows (n + 2, m) with the values in rows 1 .. n."""
     n = rows.shape[0] - 2
@@ -138,7 +138,7 @@ def _filter_rows(rows: Array, axis: AxisFilter) -> None:
         rows[n, p] = outer
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _filter_planes(values: Array, along_y: AxisFilter, along_x: AxisFilter, coefficients: Array) -> None:
     ny, nx = values.shape[1], values.shape[2]
     rows = np.empty((ny + 2, nx))
@@ -162,7 +162,7 @@ def spline_coefficients(values: Array, offsets_mm: Array) -> Array:
     return coefficients
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _continued(values: Array, state: NDArray[np.uint8], offsets: Array, k: int, j: int, i: int) -> tuple[bool, float]:
     """Value of an unknown voxel from its known neighbours along the axes: on the line through two of them, in the mean
     of all directions where there are two, else the mean of those next to it. False where none is known."""
@@ -187,7 +187,7 @@ def _continued(values: Array, state: NDArray[np.uint8], offsets: Array, k: int, 
     return n_near > 0, near / max(n_near, 1)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fill_unknown(values: Array, known: Bools, offsets: Array) -> Array:
     """The values with up to FILLED_LAYERS voxels around the known ones continued in straight lines, so that the spline
     neither jumps at the border of the known nor depends on the direction in which an axis is listed."""

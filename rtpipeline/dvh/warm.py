@@ -19,12 +19,13 @@ from rtpipeline.geometry.polygon import contour_quality
 from rtpipeline.geometry.rasterize import solid_coverage, solid_mask
 from rtpipeline.geometry.shape import shape_solid
 from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.kernels.packing import pack_kernels
 
 
 def warm() -> None:
     """Compile the kernels of `geometry`, of `dvh`, and of the reading of contours.
 
-    numba keeps them in its cache (NUMBA_CACHE_DIR) where it can write.
+    numba keeps them in its cache (NUMBA_CACHE_DIR) where it can write; from there they are packed for `rtpipeline dvh`.
 
     No thread is started, so the process may be forked afterwards.
     """
@@ -49,6 +50,7 @@ def warm() -> None:
     shape_solid(_of_all_kinds())
     solid_mask(solid, grid)
     solid_coverage(solid, grid)
+    pack_kernels()
 
 
 def _of_all_kinds() -> PrismSolid:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array
 from rtpipeline.geometry.loop_links import DOWN, ENDS, UP, Links
 from rtpipeline.geometry.loops import Loops
+from rtpipeline.kernels import kernel
 
 LARGEST_BULGE = np.pi / 4.0
 """Area by which a sphere's section between two planes can exceed both, in squares of their distance."""
@@ -60,7 +60,7 @@ class Guide(NamedTuple):
     cap: Array
 
 
-@njit(cache=True)
+@kernel()
 def _one_sided(heights: Array, areas: Array, n: int, is_whole: bool) -> tuple[float, float]:
     """Slope into the solid at the first of n = 1, 2 or 3 planes, and half the second derivative.
 
@@ -85,7 +85,7 @@ def _one_sided(heights: Array, areas: Array, n: int, is_whole: bool) -> tuple[fl
     return first - curvature * h1, curvature
 
 
-@njit(cache=True)
+@kernel()
 def _chain(loops: Loops, links: Links, planes: Array, i: int, side: int, heights: Array, areas: Array) -> int:
     """Distance and area of a loop and up to two that follow it on a side; returns how many there are."""
     n = 0
@@ -97,7 +97,7 @@ def _chain(loops: Loops, links: Links, planes: Array, i: int, side: int, heights
     return n
 
 
-@njit(cache=True)
+@kernel()
 def cap_reach(area: float, slope: float, curvature: float, half_gap: float, limit: float) -> float:
     """How far (mm) a cap reaches beyond its plane: to where its area comes to nothing, if that is before `limit`.
 
@@ -117,7 +117,7 @@ def cap_reach(area: float, slope: float, curvature: float, half_gap: float, limi
     return half_gap + (limit - half_gap) * (NO_END_BEYOND - root / limit) / (NO_END_BEYOND - 1.0)
 
 
-@njit(cache=True)
+@kernel()
 def _parabola(loops: Loops, links: Links, planes: Array, i: int) -> tuple[float, float, bool]:
     """Slope at loop i and half the second derivative of the parabola through it and the loops below and above it;
     False where there are not both."""
@@ -132,7 +132,7 @@ def _parabola(loops: Loops, links: Links, planes: Array, i: int) -> tuple[float,
     return (d0 * h1 + d1 * h0) / (h0 + h1), (d1 - d0) / (h0 + h1), True
 
 
-@njit(cache=True)
+@kernel()
 def _slope_between(loops: Loops, links: Links, planes: Array, i: int) -> tuple[float, bool]:
     """Slope at a loop that goes on to both sides, and whether the area has a bend there that it has not beside it.
 
@@ -152,7 +152,7 @@ def _slope_between(loops: Loops, links: Links, planes: Array, i: int) -> tuple[f
     return slope, False
 
 
-@njit(cache=True)
+@kernel()
 def area_guide(loops: Loops, links: Links, planes: Array, half_gaps: Array, limits: Array) -> Guide:
     """Guide of the loops of a solid.
 
@@ -181,7 +181,7 @@ def area_guide(loops: Loops, links: Links, planes: Array, half_gaps: Array, limi
     return Guide(planes, slope, _caps(loops, links, out, curvature, half_gaps, limits))
 
 
-@njit(cache=True)
+@kernel()
 def _caps(loops: Loops, links: Links, slope: Array, bend: Array, half_gaps: Array, limits: Array) -> Array:
     """(c, 2, 4) caps of the loops that end; slope, bend: (c, 2) of the loops on their own, outward."""
     n_loops = slope.shape[0]
@@ -204,7 +204,7 @@ def _caps(loops: Loops, links: Links, slope: Array, bend: Array, half_gaps: Arra
     return caps
 
 
-@njit(cache=True)
+@kernel()
 def cap_share(cap: Array, low: float, high: float) -> float:
     """Mean area of a cap between two distances from its plane (mm), as a share of the plane's area."""
     end = min(high, cap[REACH])
@@ -217,7 +217,7 @@ def cap_share(cap: Array, low: float, high: float) -> float:
     return total / 6.0 * (end - low) / (high - low)
 
 
-@njit(cache=True)
+@kernel()
 def area_between(a0: float, a1: float, s0: float, s1: float, gap: float, low: float, high: float) -> float:
     """Mean area (mm2) between two heights above the lower of two planes `gap` apart.
 

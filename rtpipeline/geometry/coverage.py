@@ -8,9 +8,9 @@ three or less along an edge, so two Gauss points integrate them exactly.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array
+from rtpipeline.kernels import kernel
 
 N_ACCUMULATORS = 9
 """Per cell: six moments of the part to the right of the edges inside it, three that run on along the row."""
@@ -25,7 +25,7 @@ GAUSS_OFFSET = 0.5 / np.sqrt(3.0)
 """Distance of the two Gauss-Legendre points from the middle of a unit interval."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _add_piece(acc: Array, row: int, column: int, xa: float, ya: float, xb: float, yb: float, sign: float) -> None:
     """A piece of an edge inside one cell. Left of the lattice it opens the whole row; right of it, nothing."""
     n_columns = acc.shape[1] - 1
@@ -54,7 +54,7 @@ def _add_piece(acc: Array, row: int, column: int, xa: float, ya: float, xb: floa
         acc[row, column + 1, 8] += weight * v * v
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _add_row_piece(acc: Array, row: int, xa: float, ya: float, xb: float, yb: float, sign: float) -> None:
     """A piece of an edge inside one row, cut at the columns."""
     n_columns = acc.shape[1] - 1
@@ -83,7 +83,7 @@ def _add_row_piece(acc: Array, row: int, xa: float, ya: float, xb: float, yb: fl
         column += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def cell_moments(
     edges: Array, begin: int, end: int, x0: float, y0: float, hx: float, hy: float, acc: Array, cells: Array
 ) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.loops import loop_moments
+from rtpipeline.kernels import kernel
 
 LEVEL_STEPS, SAME_AREA = 30, 1e-7
 """Steps of the search for the level that encloses an area, and the relative error that it may end with."""
 
 
-@njit(cache=True)
+@kernel()
 def _crossing(a: float, b: float) -> float:
     return a / (a - b)
 
 
-@njit(cache=True)
+@kernel()
 def zero_level(field: Array) -> tuple[Array, Ints]:
     """Closed outlines of where a field on a lattice is negative: points (n, 2) as (column, row), first of each outline.
 
@@ -96,7 +96,7 @@ def zero_level(field: Array) -> tuple[Array, Ints]:
     return points[:n], starts[: outlines + 1]
 
 
-@njit(cache=True)
+@kernel()
 def _segment_distance2(points: Array, p: int, q: int, x: float, y: float) -> float:
     dx, dy = points[q, 0] - points[p, 0], points[q, 1] - points[p, 1]
     length2 = dx * dx + dy * dy
@@ -106,7 +106,7 @@ def _segment_distance2(points: Array, p: int, q: int, x: float, y: float) -> flo
     return ex * ex + ey * ey
 
 
-@njit(cache=True)
+@kernel()
 def signed_distance(field: Array) -> Array:
     """Distance of each lattice point from the field's zero level, in cells; negative where the field is.
 
@@ -144,7 +144,7 @@ def signed_distance(field: Array) -> Array:
     return np.where(field < 0.0, -np.sqrt(distance2), np.sqrt(distance2))
 
 
-@njit(cache=True)
+@kernel()
 def _enclosed(points: Array, starts: Ints) -> tuple[float, float]:
     """Area and perimeter of outlines, holes counted off."""
     area, perimeter = 0.0, 0.0
@@ -156,7 +156,7 @@ def _enclosed(points: Array, starts: Ints) -> tuple[float, float]:
     return area, perimeter
 
 
-@njit(cache=True)
+@kernel()
 def level_of_area(distance: Array, target: float) -> tuple[Array, Ints, float]:
     """Outlines of the level of a distance field that encloses an area (cells); and that area, as it was reached."""
     low, high = distance.min(), distance.max()
@@ -181,7 +181,7 @@ def level_of_area(distance: Array, target: float) -> tuple[Array, Ints, float]:
     return points, starts, area
 
 
-@njit(cache=True)
+@kernel()
 def labelled(mask: np.ndarray) -> tuple[Ints, int]:
     """Number of the connected part (corners connect) of each point of a mask, from 1 on, 0 outside; and how many."""
     rows, columns = mask.shape

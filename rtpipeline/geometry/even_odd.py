@@ -14,8 +14,9 @@ width, never a wrong span.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rtpipeline.kernels import kernel
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +28,7 @@ ZERO_WIDTH_MM = 1e-9
 """Two edges nearer than this at both ends of a strip enclose nothing and are left out (keyhole channels)."""
 
 
-@njit(cache=True)
+@kernel()
 def last_not_above(ascending: Array, value: float) -> int:
     """Index of the last of the ascending numbers that is not above `value`; -1 where the first one is.
 
@@ -43,7 +44,7 @@ def last_not_above(ascending: Array, value: float) -> int:
     return low - 1
 
 
-@njit(cache=True)
+@kernel()
 def _x_at(edges: Array, e: int, y: float) -> float:
     # the end points are returned exactly, so edges that share a vertex agree there to the last bit
     if y <= edges[e, 1]:
@@ -53,7 +54,7 @@ def _x_at(edges: Array, e: int, y: float) -> float:
     return edges[e, 0] + (edges[e, 2] - edges[e, 0]) * ((y - edges[e, 1]) / (edges[e, 3] - edges[e, 1]))
 
 
-@njit(cache=True)
+@kernel()
 def _write(table: Array, n: int, x0: float, y0: float, x1: float, y1: float, sign: float) -> int:
     if y1 <= y0 or sign == 0.0:
         return n
@@ -61,7 +62,7 @@ def _write(table: Array, n: int, x0: float, y0: float, x1: float, y1: float, sig
     return n + 1
 
 
-@njit(cache=True)
+@kernel()
 def _upward_edges(x: Array, y: Array, starts: Ints, first: int, last: int) -> Array:
     """Edges of contours `first` .. `last` - 1, each from its lower to its upper end; horizontal ones bound no area."""
     edges = np.empty((starts[last] - starts[first], 4))
@@ -79,7 +80,7 @@ def _upward_edges(x: Array, y: Array, starts: Ints, first: int, last: int) -> Ar
     return edges[:n]
 
 
-@njit(cache=True)
+@kernel()
 def _place(edges: Array, active: Ints, n_active: int, low: float, high: float, x_low: Array, x_high: Array) -> None:
     """Where each active edge stands at both ends of a strip, and `active` sorted by the middle of the two.
 
@@ -95,7 +96,7 @@ def _place(edges: Array, active: Ints, n_active: int, low: float, high: float, x
         active[j + 1], x_low[j + 1], x_high[j + 1] = e, a, b
 
 
-@njit(cache=True)
+@kernel()
 def _is_ordered(n_active: int, x_low: Array, x_high: Array) -> bool:
     ordered = True
     for i in range(n_active - 1):
@@ -103,7 +104,7 @@ def _is_ordered(n_active: int, x_low: Array, x_high: Array) -> bool:
     return ordered
 
 
-@njit(cache=True)
+@kernel()
 def _crossing_heights(n_active: int, low: float, high: float, x_low: Array, x_high: Array) -> Array:
     """Heights inside (low, high) where two active edges change places, ascending; none for a simple polygon."""
     heights = np.empty(n_active * (n_active - 1) // 2)
@@ -117,7 +118,7 @@ def _crossing_heights(n_active: int, low: float, high: float, x_low: Array, x_hi
     return np.sort(heights[:n])
 
 
-@njit(cache=True)
+@kernel()
 def _follow(
     active: Ints, n_active: int, low: float, x_low: Array, x_high: Array, pieces: Array, table: Array, n_out: int
 ) -> int:
@@ -137,7 +138,7 @@ def _follow(
     return n_out
 
 
-@njit(cache=True)
+@kernel()
 def _with_room(table: Array, needed: int) -> Array:
     if needed <= table.shape[0]:
         return table
@@ -146,7 +147,7 @@ def _with_room(table: Array, needed: int) -> Array:
     return grown
 
 
-@njit(cache=True)
+@kernel()
 def _sweep_plane(edges: Array, table: Array, n_out: int) -> tuple[Array, int]:
     """Signed even-odd boundary of one plane's edges, appended to `table`."""
     n_edges = edges.shape[0]
@@ -193,7 +194,7 @@ def _sweep_plane(edges: Array, table: Array, n_out: int) -> tuple[Array, int]:
     return table, n_out
 
 
-@njit(cache=True)
+@kernel()
 def even_odd_edges(x: Array, y: Array, contour_starts: Ints, plane_starts: Ints) -> tuple[Array, Ints]:
     """Signed edges of the even-odd region of each plane.
 
@@ -212,7 +213,7 @@ def even_odd_edges(x: Array, y: Array, contour_starts: Ints, plane_starts: Ints)
     return table[:n_out].copy(), edge_starts
 
 
-@njit(cache=True)
+@kernel()
 def area_moments(edges: Array, edge_starts: Ints) -> Array:
     """Area (mm2) and first moments (mm3, about the origin) of each plane's region: (p, 3)."""
     moments = np.zeros((edge_starts.shape[0] - 1, 3))
@@ -238,7 +239,7 @@ def area_moments(edges: Array, edge_starts: Ints) -> Array:
     return moments
 
 
-@njit(cache=True)
+@kernel()
 def is_inside(edges: Array, begin: int, end: int, x: float, y: float) -> bool:
     """Whether the point lies in the region of edges `begin` .. `end` - 1; left and lower borders belong to it."""
     winding = 0.0

@@ -119,7 +119,8 @@ class Grid:
         """Median distance between neighbouring planes; None for a single plane."""
         if len(self.plane_offsets_mm) < 2:
             return None
-        return float(np.median(np.abs(np.diff(self.plane_offsets_mm))))
+        gaps = np.sort(np.abs(np.diff(self.plane_offsets_mm)))  # np.median brings numpy.ma with it, slow to import
+        return float(gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2.0
 
     @property
     def is_uniform(self) -> bool:

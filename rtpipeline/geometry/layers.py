@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.area_guide import REACH, Guide, area_between, cap_share
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.loop_links import BLENDS, DOWN, ENDS, UP, Links
 from rtpipeline.geometry.loops import Loops, loop_moments
+from rtpipeline.kernels import kernel
 
 STEP_SHARE = 0.08
 """Way of the outline from layer to layer, as a share of the radius of a circle with the largest section's area."""
@@ -59,13 +59,13 @@ class Layers(NamedTuple):
     used: Ints
 
 
-@njit(cache=True)
+@kernel()
 def _edge_share(cap: Array, at: float) -> float:
     """Share of its plane's area that a cap has just below a distance from the plane (mm)."""
     return float(cap_share(cap, 0.999 * at, at))
 
 
-@njit(cache=True)
+@kernel()
 def _way(loops: Loops, links: Links, guide: Guide, farthest: Array, half_gap: float, i: int, side: int) -> float:
     """How far (mm) the outline of a loop moves between its plane and the end of its layers on a side."""
     if links.to[i, side] >= 0:
@@ -75,7 +75,7 @@ def _way(loops: Loops, links: Links, guide: Guide, farthest: Array, half_gap: fl
     return float(abs(1.0 - np.sqrt(share)) * np.sqrt(loops.area_mm2[i] / np.pi))
 
 
-@njit(cache=True)
+@kernel()
 def _guest_way(loops: Loops, links: Links, guide: Guide, half_gap: float, i: int, side: int) -> float:
     """How far (mm) the outline of loop i moves in its cap beyond half the gap."""
     if not _reaches_over(links, guide, half_gap, i, side):
@@ -85,13 +85,13 @@ def _guest_way(loops: Loops, links: Links, guide: Guide, half_gap: float, i: int
     return float(abs(shrinks) * np.sqrt(loops.area_mm2[i] / np.pi))
 
 
-@njit(cache=True)
+@kernel()
 def _reaches_over(links: Links, guide: Guide, half_gap: float, i: int, side: int) -> bool:
     """Whether the cap of loop i goes on among the layers of the next plane."""
     return bool(links.to[i, side] == ENDS and guide.cap[links.root[i, side], side, REACH] > half_gap)
 
 
-@njit(cache=True)
+@kernel()
 def plan_layers(
     loops: Loops, links: Links, guide: Guide, half_gaps: Array, is_end: np.ndarray, farthest: Array
 ) -> tuple[Array, Ints]:
@@ -131,7 +131,7 @@ def plan_layers(
     return reach, counts
 
 
-@njit(cache=True)
+@kernel()
 def _mean_area(loops: Loops, links: Links, guide: Guide, i: int, side: int, low: float, high: float) -> float:
     """Mean area (mm2) of loop i between two distances from its plane on a side."""
     j = links.to[i, side]
@@ -148,7 +148,7 @@ def _mean_area(loops: Loops, links: Links, guide: Guide, i: int, side: int, low:
     )
 
 
-@njit(cache=True)
+@kernel()
 def _keep(out: Layers, loops: Loops, k: int, i: int, area_mm2: float) -> None:
     """Count the points just written for loop i, in layer k, as a contour that encloses an area."""
     out.used[0] += loops.starts[i + 1] - loops.starts[i]
@@ -158,7 +158,7 @@ def _keep(out: Layers, loops: Loops, k: int, i: int, area_mm2: float) -> None:
     out.area_mm2[k] += area_mm2 if loops.depth[i] % 2 == 0 else -area_mm2
 
 
-@njit(cache=True)
+@kernel()
 def _leave_out(out: Layers, k: int, i: int, side: int, share: float) -> None:
     """Note that loop i stands for something in layer k that single loops do not make."""
     row = out.missing[out.used[2]]
@@ -166,7 +166,7 @@ def _leave_out(out: Layers, k: int, i: int, side: int, share: float) -> None:
     out.used[2] += 1
 
 
-@njit(cache=True)
+@kernel()
 def _scale(points: Array, begin: int, end: int, target_mm2: float) -> None:
     """Scale a loop about its centre to an area."""
     area, cx, cy, _ = loop_moments(points, begin, end)
@@ -179,7 +179,7 @@ def _scale(points: Array, begin: int, end: int, target_mm2: float) -> None:
             points[p, 1] = cy + (points[p, 1] - cy) * factor
 
 
-@njit(cache=True)
+@kernel()
 def _write_around(out: Layers, k: int, loops: Loops, links: Links, guide: Guide, i: int, thick: Array) -> None:
     """Loop i as it was drawn, in the layer around its plane."""
     below = _mean_area(loops, links, guide, i, DOWN, 0.0, 0.5 * thick[DOWN])
@@ -191,7 +191,7 @@ def _write_around(out: Layers, k: int, loops: Loops, links: Links, guide: Guide,
     _keep(out, loops, k, i, target)
 
 
-@njit(cache=True)
+@kernel()
 def _write_between(
     out: Layers, k: int, loops: Loops, links: Links, guide: Guide, partner: Array, i: int, side: int, low: float,
     high: float,
@@ -209,7 +209,7 @@ def _write_between(
     _keep(out, loops, k, i, target)
 
 
-@njit(cache=True)
+@kernel()
 def _drift(loops: Loops, links: Links, guide: Guide, i: int, side: int) -> tuple[float, float]:
     """Way of the centre for each mm beyond the plane on a side, as it came from the other side."""
     j = links.to[i, 1 - side]
@@ -222,7 +222,7 @@ def _drift(loops: Loops, links: Links, guide: Guide, i: int, side: int) -> tuple
     return dx * factor, dy * factor
 
 
-@njit(cache=True)
+@kernel()
 def _write_cap(
     out: Layers, k: int, loops: Loops, links: Links, guide: Guide, i: int, side: int, low: float, high: float,
     weight: float,
@@ -250,7 +250,7 @@ def _write_cap(
     _keep(out, loops, k, i, loops.area_mm2[i] * share)
 
 
-@njit(cache=True)
+@kernel()
 def _is_first_of_group(links: Links, first: int, i: int, side: int) -> bool:
     """Whether no loop from `first` to before i is in the same group."""
     found = False
@@ -259,7 +259,7 @@ def _is_first_of_group(links: Links, first: int, i: int, side: int) -> bool:
     return not found
 
 
-@njit(cache=True)
+@kernel()
 def _empty_layers(loops: Loops, counts: Ints) -> Layers:
     """Layers with room for everything that can be written."""
     layers, contours, points = 0, 0, 0
@@ -282,7 +282,7 @@ def _empty_layers(loops: Loops, counts: Ints) -> Layers:
     )
 
 
-@njit(cache=True)
+@kernel()
 def _write_guests(
     out: Layers, k: int, loops: Loops, links: Links, guide: Guide, plane: int, side: int, half_gap: float, low: float,
     high: float, weight: float,
@@ -295,7 +295,7 @@ def _write_guests(
             _write_cap(out, k, loops, links, guide, i, 1 - side, gap - high, gap - low, weight)
 
 
-@njit(cache=True)
+@kernel()
 def write_layers(
     loops: Loops, links: Links, guide: Guide, planes: Array, reach: Array, counts: Ints, is_end: np.ndarray,
     partner: Array,

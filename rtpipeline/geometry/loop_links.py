@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array, Ints, is_inside
 from rtpipeline.geometry.loops import INWARD, Loops, is_in_loop
+from rtpipeline.kernels import kernel
 
 DOWN, UP = 0, 1
 """Columns of whatever a loop has on both sides."""
@@ -34,7 +34,7 @@ class Links(NamedTuple):
     n_groups: int
 
 
-@njit(cache=True)
+@kernel()
 def _overlap(loops: Loops, i: int, j: int, is_alone: bool) -> bool:
     """Whether two loops overlap when laid on one plane.
 
@@ -62,14 +62,14 @@ def _overlap(loops: Loops, i: int, j: int, is_alone: bool) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel()
 def _find(leader: Ints, i: int) -> int:
     while leader[i] != i:
         i = leader[i]
     return i
 
 
-@njit(cache=True)
+@kernel()
 def _closes_within(loops: Loops, i: int, edges: Array, begin: int, end: int) -> bool:
     """Whether the region of edges `begin` .. `end` - 1 in the next plane covers hole i: then it may close there."""
     for p in range(loops.starts[i], loops.starts[i + 1]):
@@ -81,7 +81,7 @@ def _closes_within(loops: Loops, i: int, edges: Array, begin: int, end: int) -> 
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _blend_gap(loops: Loops, plane: int, to: Ints, group: Ints, n_groups: int) -> int:
     """Make all loops of a plane and the next one a single group; returns the number of groups."""
     for i in range(loops.first[plane], loops.first[plane + 1]):
@@ -91,7 +91,7 @@ def _blend_gap(loops: Loops, plane: int, to: Ints, group: Ints, n_groups: int) -
     return n_groups + 1
 
 
-@njit(cache=True)
+@kernel()
 def _link_gap(loops: Loops, plane: int, edges: Array, edge_starts: Ints, to: Ints, group: Ints, n_groups: int) -> int:
     """Link the loops of a plane to those of the next one; returns the number of groups."""
     first, middle, last = loops.first[plane], loops.first[plane + 1], loops.first[plane + 2]
@@ -129,7 +129,7 @@ def _link_gap(loops: Loops, plane: int, edges: Array, edge_starts: Ints, to: Int
     return n_groups
 
 
-@njit(cache=True)
+@kernel()
 def link_loops(loops: Loops, is_joined: np.ndarray, is_blended: np.ndarray, edges: Array, edge_starts: Ints) -> Links:
     """Links of the loops of a solid. is_joined: (p - 1,) whether a plane's prism touches the next one's; is_blended:
     (p - 1,) whether the planes are to be one group. edges, edge_starts: as in `PrismSolid`."""

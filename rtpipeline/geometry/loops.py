@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array, Ints
+from rtpipeline.kernels import kernel
 
 SAME_PLACE_MM = 1e-6
 """End points of edges this near are one: a crossing is computed from either edge."""
@@ -49,7 +49,7 @@ class Loops(NamedTuple):
     is_sound: np.ndarray
 
 
-@njit(cache=True)
+@kernel()
 def loop_moments(points: Array, begin: int, end: int) -> tuple[float, float, float, float]:
     """Signed area (mm2), centre of the area and perimeter (mm) of points `begin` .. `end` - 1."""
     x0, y0 = points[begin, 0], points[begin, 1]
@@ -68,7 +68,7 @@ def loop_moments(points: Array, begin: int, end: int) -> tuple[float, float, flo
     return area, x0 + mx / area, y0 + my / area, perimeter
 
 
-@njit(cache=True)
+@kernel()
 def _is_star(points: Array, begin: int, end: int, cx: float, cy: float, sign: float) -> bool:
     """Whether the loop, seen from (cx, cy), turns in the direction of `sign` all along and once around."""
     turns = 0
@@ -82,7 +82,7 @@ def _is_star(points: Array, begin: int, end: int, cx: float, cy: float, sign: fl
     return turns == 2
 
 
-@njit(cache=True)
+@kernel()
 def is_in_loop(points: Array, begin: int, end: int, x: float, y: float) -> bool:
     """Whether (x, y) lies in the closed polygon of points `begin` .. `end` - 1."""
     inside = False
@@ -95,7 +95,7 @@ def is_in_loop(points: Array, begin: int, end: int, x: float, y: float) -> bool:
     return inside
 
 
-@njit(cache=True)
+@kernel()
 def _next_edges(edges: Array, begin: int, end: int) -> tuple[Ints, bool]:
     """The edge after each edge of a plane, the region kept on the left; False where the ends of edges do not match.
 
@@ -140,7 +140,7 @@ def _next_edges(edges: Array, begin: int, end: int) -> tuple[Ints, bool]:
     return follows, True
 
 
-@njit(cache=True)
+@kernel()
 def _add_point(points: Array, begin: int, n: int, x: float, y: float) -> int:
     if n > begin and abs(points[n - 1, 0] - x) <= SAME_PLACE_MM and abs(points[n - 1, 1] - y) <= SAME_PLACE_MM:
         return n
@@ -148,7 +148,7 @@ def _add_point(points: Array, begin: int, n: int, x: float, y: float) -> int:
     return n + 1
 
 
-@njit(cache=True)
+@kernel()
 def _trace(edges: Array, begin: int, end: int, least_mm2: float) -> tuple[Array, Ints, bool]:
     """Loops of one plane's signed edges: points, first point of each loop, and whether the edges made loops."""
     follows, is_sound = _next_edges(edges, begin, end)
@@ -184,7 +184,7 @@ def _trace(edges: Array, begin: int, end: int, least_mm2: float) -> tuple[Array,
     return points[:n], starts[: loops + 1], True
 
 
-@njit(cache=True)
+@kernel()
 def _append(out: Array, n: int, points: Array, begin: int, end: int, reverse: bool, longest_mm: float) -> int:
     """Copy a loop to `out` from row n on, its edges cut into parts no longer than this; returns the next row."""
     for i in range(end - begin):
@@ -202,7 +202,7 @@ def _append(out: Array, n: int, points: Array, begin: int, end: int, reverse: bo
     return n
 
 
-@njit(cache=True)
+@kernel()
 def _nest(points: Array, starts: Ints, area: Array, first: int, last: int, depth: Ints, parent: Ints) -> None:
     """Depth and parent of loops `first` .. `last` - 1, which touch at most."""
     for i in range(first, last):
@@ -217,7 +217,7 @@ def _nest(points: Array, starts: Ints, area: Array, first: int, last: int, depth
                     parent[i] = j
 
 
-@njit(cache=True)
+@kernel()
 def planar_loops(
     points: Array, contour_starts: Ints, plane_starts: Ints, edges: Array, edge_starts: Ints, areas: Array
 ) -> Loops:

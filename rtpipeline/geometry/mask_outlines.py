@@ -8,12 +8,12 @@ are the voxels: no smoothing, no lost corner pixel, no half-voxel shift.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.outlines import Contour, Outline
+from rtpipeline.kernels import kernel
 
 NOWHERE = (0, 0, 0)
 
@@ -77,7 +77,7 @@ def bounding_box(mask_zyx: NDArray[np.bool_]) -> tuple[slice, slice, slice] | No
     return z, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-@njit(cache=True)
+@kernel()
 def _count(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Vertices of all rings, and an upper bound of the number of rings; the mask has an empty margin."""
     vertices, tops = 0, 0
@@ -94,7 +94,7 @@ def _count(mask: NDArray[np.bool_]) -> tuple[int, int]:
     return vertices, tops
 
 
-@njit(cache=True)
+@kernel()
 def _trace(mask: NDArray[np.bool_]) -> tuple[Array, Ints, Ints]:
     """Rings of a mask with an empty margin: corners (n, 2) as (row, column), first corner of each ring, its plane.
 

@@ -9,17 +9,17 @@ programme finds the order-keeping pairing with the least sum of squared distance
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array, last_not_above
 from rtpipeline.geometry.loop_links import DOWN, UP, Links
 from rtpipeline.geometry.loops import Loops
+from rtpipeline.kernels import kernel
 
 N_PARTS = 96
 """Parts that both outlines are cut into for the dynamic programme."""
 
 
-@njit(cache=True)
+@kernel()
 def _along_rays(loops: Loops, i: int, j: int, out: Array) -> None:
     """For each point of star i, the point of star j in the same direction from the centre, relative to j's centre."""
     begin, n = loops.starts[j], loops.starts[j + 1] - loops.starts[j]
@@ -46,7 +46,7 @@ def _along_rays(loops: Loops, i: int, j: int, out: Array) -> None:
             out[row, 0], out[row, 1] = ax, ay
 
 
-@njit(cache=True)
+@kernel()
 def _lengths(points: Array, begin: int, end: int) -> Array:
     """Length of the outline up to each of its points, and in all: (n + 1,)."""
     found = np.zeros(end - begin + 1)
@@ -57,7 +57,7 @@ def _lengths(points: Array, begin: int, end: int) -> Array:
     return found
 
 
-@njit(cache=True)
+@kernel()
 def _at_length(points: Array, begin: int, lengths: Array, s: float) -> tuple[float, float]:
     """The point at a length along the outline, which goes around again after the whole."""
     n = lengths.shape[0] - 1
@@ -71,7 +71,7 @@ def _at_length(points: Array, begin: int, lengths: Array, s: float) -> tuple[flo
     return x, points[p, 1] + (points[q, 1] - points[p, 1]) * t
 
 
-@njit(cache=True)
+@kernel()
 def _sampled(loops: Loops, i: int, lengths: Array) -> Array:
     """N_PARTS points evenly along a loop, relative to its centre."""
     found = np.empty((N_PARTS, 2))
@@ -81,7 +81,7 @@ def _sampled(loops: Loops, i: int, lengths: Array) -> Array:
     return found
 
 
-@njit(cache=True)
+@kernel()
 def _best_turn(a: Array, b: Array) -> int:
     """How many parts b has to be turned on for the least sum of squared distances to a."""
     best, turn = np.inf, 0
@@ -96,7 +96,7 @@ def _best_turn(a: Array, b: Array) -> int:
     return turn
 
 
-@njit(cache=True)
+@kernel()
 def _paired_parts(a: Array, b: Array, turn: int) -> Array:
     """For each part of a, and its end, how far along b (parts, from `turn` on) it belongs: (N_PARTS + 1,) ascending."""
     n = N_PARTS + 1
@@ -133,7 +133,7 @@ def _paired_parts(a: Array, b: Array, turn: int) -> Array:
     return total / count
 
 
-@njit(cache=True)
+@kernel()
 def _by_programme(loops: Loops, i: int, j: int, out: Array) -> None:
     """For each point of loop i the point of loop j that belongs to it, relative to j's centre."""
     own, other = (
@@ -151,7 +151,7 @@ def _by_programme(loops: Loops, i: int, j: int, out: Array) -> None:
         out[row, 0], out[row, 1] = x - loops.centre[j, 0], y - loops.centre[j, 1]
 
 
-@njit(cache=True)
+@kernel()
 def partners(loops: Loops, links: Links) -> tuple[Array, Array]:
     """What each point of each loop goes over into below and above.
 

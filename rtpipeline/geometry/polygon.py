@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from rtpipeline.geometry.even_odd import Array, Ints, area_moments, even_odd_edges
+from rtpipeline.kernels import kernel
 
 MIN_POINTS = 3
 """A closed contour needs three different points."""
@@ -111,7 +111,7 @@ def contour_quality(points_xy_mm: Array) -> ContourQuality:
     )
 
 
-@njit(cache=True)
+@kernel()
 def _side_distances(x: Array, y: Array, a: int, b: int, c: int, d: int) -> tuple[float, float]:
     """Signed distance of vertices c and d from the line through vertices a and b."""
     dx, dy = x[b] - x[a], y[b] - y[a]
@@ -123,7 +123,7 @@ def _side_distances(x: Array, y: Array, a: int, b: int, c: int, d: int) -> tuple
     return first, second
 
 
-@njit(cache=True)
+@kernel()
 def _count_crossings(x: Array, y: Array, tolerance: float) -> int:
     """Pairs of edges of one closed contour that cross by more than the tolerance; edges sorted by height first."""
     n = x.shape[0]

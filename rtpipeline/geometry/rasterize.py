@@ -8,7 +8,6 @@ contours are filled. Polygons are never rounded to pixels.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rtpipeline.geometry.coverage import coverage_lattice
@@ -16,6 +15,7 @@ from rtpipeline.geometry.even_odd import Array, Ints
 from rtpipeline.geometry.grid import Grid
 from rtpipeline.geometry.polygon import signed_edges
 from rtpipeline.geometry.solid import PrismSolid
+from rtpipeline.kernels import kernel
 
 PARALLEL_MM = 0.05
 """Contour planes count as parallel to the image when a plane of the solid tilts by less than this over its extent."""
@@ -145,7 +145,7 @@ def _oblique_mask(solid: PrismSolid, grid: Grid, shift_zyx: Array) -> NDArray[np
     return mask
 
 
-@njit(cache=True)
+@kernel()
 def _fill(points: Array, starts: Ints, rows: int, columns: int) -> NDArray[np.bool_]:
     """Pixel centres inside closed contours (column, row), even-odd: each edge flips all pixels to its right."""
     mask = np.zeros((rows, columns), np.bool_)

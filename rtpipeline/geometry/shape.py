@@ -55,7 +55,8 @@ def shape_solid(solid: PrismSolid) -> PrismSolid:
 def _missed(made: tuple[PrismSolid, Array, Ints]) -> Ints:
     """Gaps with a layer that misses its area: numbers of the plane below."""
     solid, area_mm2, gaps = made
-    return np.unique(gaps[np.abs(solid.areas_mm2 - area_mm2) > AREA_MISS * np.maximum(area_mm2, solid.areas_mm2)])
+    bad = np.abs(solid.areas_mm2 - area_mm2) > AREA_MISS * np.maximum(area_mm2, solid.areas_mm2)
+    return np.array(sorted(set(gaps[bad].tolist())), np.int64)  # np.unique brings numpy.ma with it
 
 
 def _stacked(

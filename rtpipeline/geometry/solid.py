@@ -179,11 +179,12 @@ class PrismSolid:
         u, v = float(self.moments[:, 1] @ thickness), float(self.moments[:, 2] @ thickness)
         return (np.array([u, v, w]) / weights.sum()) @ self.axes
 
-    @property
+    @cached_property
     def bounds_uvw_mm(self) -> Array:
         """(2, 3) least and greatest coordinate in the solid's own frame; the planes alone without a thickness."""
+        u, v = self.points_uv_mm.T  # one by one: along the longer axis numpy takes several times longer
         w = self.plane_offsets_mm if self.slabs_mm is None else self.slabs_mm
-        return np.c_[[self.points_uv_mm.min(axis=0), self.points_uv_mm.max(axis=0)], [float(w.min()), float(w.max())]]
+        return np.array([[u.min(), v.min(), w.min()], [u.max(), v.max(), w.max()]])
 
     @cached_property
     def corners_xyz_mm(self) -> Array:

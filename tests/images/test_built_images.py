@@ -29,6 +29,14 @@ warm()
 print(len(compiled), os.environ["NUMBA_CACHE_DIR"])
 """
 
+PACKED = """
+import os
+from rtpipeline.execution.shipped_kernels import use_shipped_kernels
+use_shipped_kernels(os.environ)
+from rtpipeline.kernels import use_pack
+print(use_pack())
+"""
+
 
 def mounted(kind: str) -> Iterator[Image]:
     if reason := missing():
@@ -114,6 +122,11 @@ def test_kernels_of_the_image_are_loaded_and_none_is_compiled(cpu: Image) -> Non
     compiled, folder = done.stdout.split()
     assert int(compiled) == 0, done.stderr
     assert folder.startswith("/tmp/")
+
+
+def test_kernels_of_the_image_are_packed(cpu: Image) -> None:
+    done = cpu.run("python", "-c", PACKED, timeout_s=60)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_libraries_are_those_of_the_pins(image: Image) -> None:
