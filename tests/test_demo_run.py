@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.whole_runs import COMMAND, SECRET, assert_same_contents, contents, rtpipeline, stage_folders, wait_for
+from rtpipeline.contracts.tables import TABLES
+from tests.readme import README, WALK_THROUGH
+from tests.whole_runs import COMMAND, assert_same_contents, contents, rtpipeline, stage_folders, wait_for
 
 NOT_NEEDED = ("segmentation", "custom_models", "radiomics", "radiomics_robustness")
 """Sections of the stages that no closed form of the cohort is about."""
@@ -25,13 +30,18 @@ FEATURES_OF = ["GTV", "Kidney_L"]
 """Large organs add minutes and show nothing more."""
 
 
+def change(config: Path, sections: dict[str, dict[str, object]]) -> None:
+    """Change fields of sections of the demo's configuration."""
+    settings = yaml.safe_load(config.read_text())
+    for name, fields in sections.items():
+        settings[name] = settings.get(name, {}) | fields
+    config.write_text(yaml.safe_dump(settings))
+
+
 def arguments(folder: Path, store: Path, *more: object) -> list[object]:
-    """A run of the demo in `folder` as its README says, all with one secret."""
-    secret = store.parent / "secret"
-    secret.parent.mkdir(exist_ok=True)
-    secret.write_text(SECRET)
+    """A run of the demo in `folder`."""
     where = ("--input", folder / "dicom", "--output", store, "--cohort", "demo")
-    return ["run", *where, "--config", folder / "config.yaml", "--secret-file", secret, *more]
+    return ["run", *where, "--config", folder / "config.yaml", *more]
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +49,22 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Demo and store of all kinds of patients, through the stages that have a closed form."""
     root = tmp_path_factory.mktemp("cohort")
     rtpipeline("demo", "--out", root / "demo", "--patients", 6)
-    config = root / "demo" / "config.yaml"
-    settings = yaml.safe_load(config.read_text()) | {section: {"enabled": False} for section in NOT_NEEDED}
-    config.write_text(yaml.safe_dump(settings))
+    change(root / "demo" / "config.yaml", {section: {"enabled": False} for section in NOT_NEEDED})
     rtpipeline(*arguments(root / "demo", root / "store"))
     return root
 
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Demo and store of two patients through every stage, by one worker."""
+    """Demo and store of two patients through every stage, by the walk-through of the README."""
     root = tmp_path_factory.mktemp("complete")
-    rtpipeline("demo", "--out", root / "demo", "--patients", 2)
-    config = root / "demo" / "config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    settings["radiomics"]["structures"] = FEATURES_OF
-    config.write_text(yaml.safe_dump(settings))
-    rtpipeline(*arguments(root / "demo", root / "store", "--workers", 1))
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for line in WALK_THROUGH:
+        words = shlex.split(re.sub(r"--patients \d+", "--patients 2", line))
+        done = subprocess.run(words, cwd=root, env={**os.environ, "PATH": binaries}, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        if words[1] == "demo":
+            change(root / "demo" / "config.yaml", {"radiomics": {"structures": FEATURES_OF}})
     return root
 
 
@@ -82,6 +91,22 @@ def test_the_organs_of_networks_are_those_of_the_phantom(complete: Path) -> None
 
 
 @pytest.mark.slow
+def test_the_walk_through_ends_where_the_readme_says(complete: Path) -> None:
+    (shown,) = re.findall(r"Open `(\S+)`", README)
+    assert "not for treatment decisions" in (complete / shown).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_table_and_file_of_the_readme_is_among_the_results(complete: Path) -> None:
+    text = README[README.index("## The tables") : README.index("## What you can rely on")]
+    listed = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+    latest = complete / "store" / "demo" / "results" / "latest"
+    assert {f.stem for f in latest.glob("*.parquet")} == set(listed) == set(TABLES)
+    for name in re.findall(r"`([\w/.-]+(?:\.\w+|/))`", text):
+        assert (latest / name.removeprefix("results/latest/")).exists(), name
+
+
+@pytest.mark.slow
 def test_every_stage_is_done_and_every_table_has_rows(complete: Path) -> None:
     tables = contents(complete / "store", "demo")
     assert [name for name, frame in tables.items() if frame.empty] == []
@@ -96,17 +121,20 @@ def test_every_stage_is_done_and_every_table_has_rows(complete: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_killed_within_a_network_and_resumed_give_the_tables_of_one(complete: Path, tmp_path: Path) -> None:
-    store = tmp_path / "two" / "store"
-    command = [*COMMAND, *map(str, arguments(complete / "demo", store, "--workers", 2))]
+def test_a_run_killed_within_a_network_and_resumed_gives_the_tables_of_one_that_was_not(
+    complete: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    again = arguments(complete / "demo", store, "--secret-file", complete / "store" / "demo" / "private" / "secret")
+    command = [*COMMAND, *map(str, again)]
     runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_for(lambda: any("/segmentation/" in folder for folder in stage_folders(store)), 300)
-    wait_for(lambda: list(store.glob("demo/courses/*/segmentation/.partial-*")), 60)
+    wait_for(lambda: any("/segmentation/" in folder for folder in stage_folders(store)), 600)
+    wait_for(lambda: list(store.glob("demo/courses/*/segmentation/.partial-*")), 300)
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
     before = stage_folders(store)
     assert not (store / "demo" / "results" / "latest").exists()
-    rtpipeline(*arguments(complete / "demo", store, "--workers", 2))
+    rtpipeline(*again)
     after = stage_folders(store)
     assert {folder: after[folder] for folder in before} == before
     assert len(after) > len(before)

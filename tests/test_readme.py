@@ -1,26 +1,18 @@
-"""The README holds: its walk-through runs as written, and what it names exists."""
+"""The README holds: what it names exists, and is called as it says. Its walk-through runs in test_demo_run.py."""
 
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from rtpipeline.cli import VERBS, build_parser
-from rtpipeline.contracts.tables import TABLES
 from tests.conftest import ROOT
+from tests.readme import LINES, README, WALK_THROUGH
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 PARSER = build_parser(VERBS)
-BLOCKS = re.findall(r"^ {4}((?:rtpipeline|make) .+?)(?: +#.*)?$", README, re.MULTILINE)
-LINES = [*BLOCKS, *re.findall(r"`((?:rtpipeline|make) [^`\n]+)`", README)]
-WALK_THROUGH = [line for line in BLOCKS if line.startswith("rtpipeline ")]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -45,36 +37,6 @@ def test_make_knows_target_and_variables(line: str) -> None:
     for word in words:
         name, is_variable, _ = word.partition("=")
         assert re.search(rf"^{name} \?=" if is_variable else rf"^{name}:", makefile, re.MULTILINE), word
-
-
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the walk-through has run, with one patient instead of three."""
-    folder = tmp_path_factory.mktemp("walk")
-    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for line in WALK_THROUGH:
-        small = re.sub(r"--patients \d+", "--patients 1", line)
-        done = subprocess.run(
-            shlex.split(small), cwd=folder, env={**os.environ, "PATH": binaries}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{small}\n{done.stdout}{done.stderr}"
-    return folder
-
-
-@pytest.mark.slow
-def test_the_walk_through_ends_where_the_readme_says(walked: Path) -> None:
-    (shown,) = re.findall(r"Open `(\S+)`", README)
-    assert "not for treatment decisions" in (walked / shown).read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_every_table_and_file_of_the_readme_is_among_the_results(walked: Path) -> None:
-    text = README[README.index("## The tables") : README.index("## What you can rely on")]
-    listed = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
-    latest = walked / "store" / "demo" / "results" / "latest"
-    assert {f.stem for f in latest.glob("*.parquet")} == set(listed) == set(TABLES)
-    for name in re.findall(r"`([\w/.-]+(?:\.\w+|/))`", text):
-        assert (latest / name.removeprefix("results/latest/")).exists(), name
 
 
 def test_every_link_and_path_of_the_readme_and_the_architecture_page_exists() -> None:

@@ -17,8 +17,8 @@ from rtpipeline.demo.small import small_patient
 from tests.whole_runs import COMMAND, SECRET, assert_same_contents, contents, rtpipeline, stage_folders, wait_for
 
 SETTINGS = (
-    "custom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\n"
-    "radiomics: {profile: original, mr_profile: original-mr}\n"
+    "segmentation: {enabled: false}\ncustom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\n"
+    "radiomics: {profile: original, mr_profile: original-mr, structures: [GTV]}\n"
 )
 """Of the runs that are about the runner: these stages take longer than all else, and the demo's run has them."""
 POSITIONS = ("HFS", "FFS", "HFP", "HFDL")

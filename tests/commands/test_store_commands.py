@@ -15,6 +15,12 @@ from rtpipeline.cli import main
 from rtpipeline.contracts.manifests import StageRecord
 from rtpipeline.demo.small import small_patient
 
+FAST = (
+    "segmentation: {enabled: false}\ncustom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\n"
+    "radiomics: {profile: original, structures: [GTV]}\n"
+)
+"""Settings of every run here: what is left out takes longest."""
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,9 +34,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configured(root: Path, settings: str = "") -> tuple[object, ...]:
-    """`--config` with settings besides those of every run here: what is left out takes longest."""
-    fast = "custom_models: {enabled: false}\nradiomics_robustness: {enabled: false}\nradiomics: {profile: original}\n"
-    (root / "c.yaml").write_text(fast + settings)
+    """`--config` with settings besides those of every run here."""
+    (root / "c.yaml").write_text(FAST + settings)
     return "--config", root / "c.yaml"
 
 
