@@ -24,6 +24,8 @@ SOURCES = ("geometry", "dvh", "kernels", "dicom/decimal_text.py")
 SETTINGS_ALLOWED = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
 """Variables of numba that change no code."""
 
+DIGEST_HEX = 64
+
 log = logging.getLogger(__name__)
 
 
@@ -85,11 +87,11 @@ def load_pack() -> Pack | None:
     if not whole.startswith(state):
         log.info("the packed kernels are those of other sources")
         return None
-    try:
-        return Pack(pickle.loads(memoryview(whole)[len(state) :]))
-    except (pickle.UnpicklingError, EOFError):  # a disk that lost a part of it
+    content = memoryview(whole)[len(state) + DIGEST_HEX :]
+    if whole[len(state) : len(state) + DIGEST_HEX] != _content_digest(content):  # a disk that lost a part of it
         log.info("the packed kernels are damaged")
         return None
+    return Pack(pickle.loads(content))
 
 
 def save_pack(content: Mapping[tuple[str, Key], bytes]) -> None:
@@ -105,7 +107,8 @@ def save_pack(content: Mapping[tuple[str, Key], bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{uuid.uuid4().hex[:12]}")
     try:
-        new.write_bytes(state_digest().encode() + pickle.dumps(content, protocol=5))
+        packed = pickle.dumps(content, protocol=5)
+        new.write_bytes(state_digest().encode() + _content_digest(packed) + packed)
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
@@ -152,6 +155,10 @@ def numba_folder() -> Path:
 
 def _numba_version() -> str:
     return (numba_folder() / "_version.py").read_text(encoding="utf-8")
+
+
+def _content_digest(content: bytes | memoryview) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _digest(parts: tuple[str, ...] | list[str]) -> str:

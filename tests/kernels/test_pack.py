@@ -70,7 +70,7 @@ def test_another_machine_has_a_file_of_its_own(sources: Path, monkeypatch: pytes
 def test_a_damaged_pack_is_not_used(sources: Path) -> None:
     save_pack(CONTENT)
     whole = pack_path().read_bytes()
-    for damaged in (b"", whole[:50], whole[:70], whole[:64] + bytes(len(whole) - 64)):
+    for damaged in (b"", whole[:50], whole[:70], whole[:64] + bytes(len(whole) - 64), whole[:-2] + b"x" + whole[-1:]):
         pack_path().write_bytes(damaged)
         assert load_pack() is None
 
