@@ -16,6 +16,11 @@ from tests.e2e.settings import Settings, missing
 from tests.whole_runs import SECRET
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The undisturbed cohort comes first: other tests look at it, change the chart, and put outputs beside its own."""
+    items.sort(key=lambda item: item.path.stem != "test_small_cohort")
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """The cluster of the environment."""
@@ -37,6 +42,7 @@ def cluster(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
     try:
         install.make_namespace(settings, name, SECRET)
         recorder.start()
+        install.put_weights(found.s3, settings.bucket, found.prefix)
         chosen = install.values(settings, found.prefix)
         install.install_chart(name, chosen, tmp_path_factory.mktemp("chart"))
         yield found

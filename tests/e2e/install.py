@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import yaml
 from rtpipeline.stages import STAGES
 from tests.e2e.settings import Settings
 
-CHART = Path(__file__).resolve().parents[2] / "helm" / "rtpipeline"
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "rtpipeline"
+WEIGHTS = ROOT / "rtpipeline" / "demo" / "weights" / "totalsegmentator"
 WEIGHTS_CLASS = "rt-e2e-static"
 CLAIM = "rtpipeline-weights"
 CPU, CPU_LIMIT = 0.3, 2
@@ -41,7 +44,7 @@ def make_namespace(settings: Settings, name: str, secret_text: str) -> None:
 
 def _make_claim(core: Any, folder: str, name: str) -> None:
     """A claim on a folder that every node has."""
-    size = {"accessModes": ["ReadOnlyMany"], "storageClassName": WEIGHTS_CLASS}
+    size = {"accessModes": ["ReadWriteMany"], "storageClassName": WEIGHTS_CLASS}
     volume = {
         **size,
         "capacity": {"storage": "1Gi"},
@@ -76,7 +79,12 @@ def values(settings: Settings, prefix: str) -> dict[str, Any]:
     for name, stage in STAGES.items():
         if stage.image == "gpu":
             stages[name] |= {"memoryMiB": NETWORK_MEMORY_MIB, "shmMiB": 256}
-    weights = {"kind": "existingClaim", "existingClaim": {"name": CLAIM}} if settings.weights else {"kind": "none"}
+    mirror = {"url": f"s3://{settings.bucket}/{weights_prefix(prefix)}", "sha256": sha256(weights_sums())}
+    fetched = {
+        "kind": "existingClaim",
+        "existingClaim": {"name": CLAIM},
+        "fetch": {"enabled": True, "cpu": CPU, "mirror": mirror},
+    }
     return {
         "images": {
             "registry": settings.image_registry,
@@ -85,17 +93,52 @@ def values(settings: Settings, prefix: str) -> dict[str, Any]:
         },
         "argo": {"executor": {"cpu": "10m", "memory": "64Mi"}},
         "s3": {"endpoint": settings.endpoint, "bucket": settings.bucket, "prefix": prefix, "region": settings.region},
-        "weights": weights,
+        "weights": fetched if settings.weights else {"kind": "none"},
         "semaphores": {"segWorkers": 1, "customSegWorkers": 1},
         "stages": stages,
     }
+
+
+def weights_prefix(prefix: str) -> str:
+    """Where the networks lie in the bucket: beside the store."""
+    return f"{prefix.rpartition('/')[0]}/weights"
+
+
+def weights_sums() -> bytes:
+    """The SHA256SUMS of the demo's networks, as a hospital that mirrors weights writes it."""
+    files = sorted(path for path in WEIGHTS.rglob("*") if path.is_file())
+    lines = [f"{sha256(path.read_bytes())}  {path.relative_to(WEIGHTS).as_posix()}\n" for path in files]
+    return "".join(lines).encode()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def put_weights(s3: Any, bucket: str, prefix: str) -> None:
+    """Put the demo's networks into the bucket."""
+    below = weights_prefix(prefix)
+    for path in sorted(path for path in WEIGHTS.rglob("*") if path.is_file()):
+        s3.upload_file(str(path), bucket, f"{below}/{path.relative_to(WEIGHTS).as_posix()}")
+    s3.put_object(Bucket=bucket, Key=f"{below}/SHA256SUMS", Body=weights_sums())
 
 
 def install_chart(namespace: str, chosen: dict[str, Any], folder: Path) -> None:
     """`helm install`, or `helm upgrade` where it is installed."""
     path = folder / "values.yaml"
     path.write_text(yaml.safe_dump(chosen))
-    helm("upgrade", "--install", "rtpipeline", CHART, "--namespace", namespace, "--values", path, "--wait")
+    helm(
+        "upgrade",
+        "--install",
+        "rtpipeline",
+        CHART,
+        "--namespace",
+        namespace,
+        "--values",
+        path,
+        "--wait",
+        "--wait-for-jobs",
+    )
 
 
 def helm(*arguments: object) -> str:

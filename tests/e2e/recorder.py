@@ -36,9 +36,11 @@ class Recorder(threading.Thread):
         """End within a few seconds."""
         self._stopped.set()
 
-    def of_stage(self, stage: str) -> list[dict[str, Any]]:
-        """Pods of a stage."""
-        return [p for p in self.pods.values() if p["metadata"].get("labels", {}).get("rtpipeline/stage") == stage]
+    def of_stage(self, stage: str, cohort: str = "") -> list[dict[str, Any]]:
+        """Pods of a stage, of one cohort or all."""
+        found = [p for p in self.pods.values() if p["metadata"].get("labels", {}).get("rtpipeline/stage") == stage]
+        workflow = "workflows.argoproj.io/workflow"
+        return [p for p in found if p["metadata"]["labels"][workflow].startswith(f"rt-{cohort}-" if cohort else "")]
 
 
 def container(pod: dict[str, Any], name: str = "main") -> dict[str, Any]:

@@ -17,9 +17,10 @@ COMMANDS_S = 300
 class Settings:
     """A cluster and a bucket that tests may use.
 
-    interrupt_s3, restart_controller: shell commands, '' where this cluster has none. weights: a folder on every node
-    with the networks, '' for none. simulated_nodes: label (`name=value`) of nodes on which pods end by themselves
-    without a process, '' where there are none. read_key, read_secret: of an S3 account that may only read.
+    interrupt_s3, restart_controller: shell commands, '' where this cluster has none. weights: an empty folder on every
+    node that pods may write to, which the chart fills with networks; '' for none. simulated_nodes: label
+    (`name=value`) of nodes on which pods end by themselves without a process, '' where there are none. read_key,
+    read_secret: of an S3 account that may only read.
     """
 
     endpoint: str

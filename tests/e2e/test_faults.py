@@ -111,7 +111,7 @@ def test_a_stage_out_of_memory_gets_the_next_rung(cluster: Cluster, disturbed: S
     for first, *others in attempts.values():
         assert "OOMKilled" in first.message
         assert others and others[-1].phase == "Succeeded"
-    limits = [container(pod)["resources"]["limits"]["memory"] for pod in cluster.recorder.of_stage("dvh")]
+    limits = [container(pod)["resources"]["limits"]["memory"] for pod in cluster.recorder.of_stage("dvh", COHORT)]
     assert {f"{TOO_LITTLE_MIB}Mi", "2Gi"} <= set(limits) or {f"{TOO_LITTLE_MIB}Mi", f"{ENOUGH_MIB}Mi"} <= set(limits)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rtpipeline.stages import COURSE_STAGES
 from tests.e2e.cluster import Cluster, Submitted, tables_in
+from tests.e2e.install import weights_sums
 from tests.e2e.recorder import container
 from tests.whole_runs import assert_same_contents, rtpipeline
 
@@ -36,6 +38,17 @@ def submitted(cluster: Cluster, demo: Path) -> Submitted:
     return cluster.submit(COHORT, demo / "dicom", demo / "config.yaml")
 
 
+def test_the_chart_has_fetched_the_weights_from_the_bucket(cluster: Cluster) -> None:
+    if not cluster.settings.weights:
+        pytest.skip("no folder for weights: set RT_E2E_WEIGHTS")
+    from kubernetes import client
+
+    jobs: Any = client.BatchV1Api().list_namespaced_job(cluster.namespace)
+    assert [job.status.succeeded for job in jobs.items if "weights" in job.metadata.name] == [1]
+    sums = (Path(cluster.settings.weights) / "totalsegmentator" / "SHA256SUMS").read_bytes()
+    assert sorted(sums.splitlines()) == sorted(weights_sums().splitlines())
+
+
 def test_networks_run_in_pods_with_a_gpu_of_their_own(cluster: Cluster, submitted: Submitted) -> None:
     courses = {p.course for p in submitted.pods if p.course}
     assert len(courses) >= PATIENTS
@@ -43,7 +56,7 @@ def test_networks_run_in_pods_with_a_gpu_of_their_own(cluster: Cluster, submitte
         COURSE_STAGES, len(courses)
     )
     for name in ("segmentation", "custom_models"):
-        pods = cluster.recorder.of_stage(name)
+        pods = cluster.recorder.of_stage(name, COHORT)
         assert len(pods) == len(courses)
         assert all(container(pod)["resources"]["limits"]["nvidia.com/gpu"] == "1" for pod in pods)
 
