@@ -40,7 +40,7 @@ UNPACKED: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_and_its_type_have_the_same_key(value: Any) -> None:
     assert key_of(value) is not None
     assert key_of(value) == key_of_type(numba.typeof(value))
@@ -52,7 +52,7 @@ def test_two_values_have_the_same_key_just_when_numba_gives_them_the_same_type()
             assert (key_of(one) == key_of(other)) == (numba.typeof(one) == numba.typeof(other)), (one, other)
 
 
-@pytest.mark.parametrize("value", UNPACKED, ids=repr)
+@pytest.mark.parametrize("value", UNPACKED, ids=lambda value: type(value).__name__)
 def test_values_that_no_pack_holds_code_for_have_no_key(value: Any) -> None:
     assert key_of(value) is None
 
