@@ -54,7 +54,7 @@ $(BIN)/helm: | setup
 	@$(BIN)/python -m tests.helm.helm_program $(BIN) >/dev/null || echo 'helm was not fetched'
 
 test: setup $(BIN)/helm  ## run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile -q
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -q
 
 e2e: setup  ## tests on the cluster of KUBECONFIG
 	@test -n "$${KUBECONFIG:-}" -a -n "$${RT_S3_ENDPOINT:-}" -a -n "$${RT_S3_BUCKET:-}" || \

@@ -15,6 +15,11 @@ from tests.s3_server import S3Server, running_weed, weed_program
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs come first: begun last, one of them would keep a single process busy for minutes."""
+    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real DICOM-RT sets; the test is skipped where it is absent."""
