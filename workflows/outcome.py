@@ -8,7 +8,8 @@ from typing import Any
 
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.outputs import FAILED_STATUSES
-from rtpipeline.execution.plan import NOT_SELECTED
+from rtpipeline.execution.plan import is_left_out
+from rtpipeline.execution.run_outcomes import is_settled
 from rtpipeline.execution.summary import Failure, RunSummary, by_stage, course_counts
 from rtpipeline.store.keys import key
 from workflows.nodes import State, red_nodes
@@ -30,11 +31,6 @@ def outcome(store: CohortStore, run_id: str, states: Sequence[State], wall_s: fl
     return summary
 
 
-def is_settled(plan: Mapping[str, Any]) -> bool:
-    """Whether aggregation has written how everything ended."""
-    return all(entry["status"] is not None for course in plan["courses"] for entry in course["stages"].values())
-
-
 def results_url(store: CohortStore, run_id: str) -> str:
     """Where the tables of a run lie."""
     return f"{store.store.url}/{key(store.cohort, 'results', run_id)}"
@@ -49,7 +45,7 @@ def of_plan(plan: Mapping[str, Any]) -> RunSummary:
         for name, entry in course["stages"].items():
             status = entry["status"] or "missing"
             stages.setdefault(name, Counter())[status] += 1
-            if status == "missing" and entry.get("reason") == NOT_SELECTED:
+            if is_left_out(status, entry.get("reason")):
                 left_out.append((course["course_id"], name))
             if status in FAILED_STATUSES:
                 failures.append(Failure(course["course_id"], name, status, entry.get("reason") or ""))

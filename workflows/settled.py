@@ -7,8 +7,9 @@ from typing import Literal
 
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.cluster_plan import is_same_outcome
+from rtpipeline.execution.run_outcomes import is_settled
 from rtpipeline.execution.summary import RunSummary
-from workflows.outcome import is_settled, of_plan, results_url
+from workflows.outcome import of_plan, results_url
 from workflows.record import Record
 from workflows.standing import CohortStore, Planned, Standing, Unplanned
 

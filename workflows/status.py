@@ -120,8 +120,9 @@ def run_status(run_id: str, cohort: str, namespace: str | None, store: str | Non
 
 def _joined(run_id: str, cohort: str, states: Sequence[Any], store: Any) -> RunStatus:
     """What the workflows say, and once the run's tables are there what its plan says."""
+    from rtpipeline.execution.run_outcomes import is_settled
     from workflows.nodes import red_nodes, total_counts
-    from workflows.outcome import is_settled, of_plan, results_url
+    from workflows.outcome import of_plan, results_url
 
     status = RunStatus(run_id, cohort, "running", {state.name: state.phase for state in states})
     status.stages = {stage: {w: n for w, n in counts.items() if n} for stage, counts in total_counts(states).items()}

@@ -12,9 +12,8 @@ from rtpipeline.contracts.manifests import CohortManifest
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.cluster_plan import RESULT_FILES, aggregation_key
 from rtpipeline.execution.run_files import latest_run, read_plan
-from rtpipeline.execution.run_outcomes import HALF, add_finding, settle
+from rtpipeline.execution.run_outcomes import HALF, add_finding, is_settled, settle
 from rtpipeline.execution.stage_entry import StageRequest, run_stage
-from rtpipeline.execution.under_way import has_ended
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.folder import CohortFolder, write_atomically
 from rtpipeline.store.keys import stage_path
@@ -113,7 +112,7 @@ def write_latest_again(store: Bucket, folder: CohortFolder) -> str | None:
     plan = read_plan(folder, run_id)
     plan.pop(RESULT_FILES, None)
     organize = folder.store / stage_path(folder.cohort, "organize", plan["organize_key"])
-    if not 0 < len(plan["courses"]) <= MOST_COURSES or not has_ended(plan) or not (organize / RECORD).is_file():
+    if not 0 < len(plan["courses"]) <= MOST_COURSES or not is_settled(plan) or not (organize / RECORD).is_file():
         return None
     if write_tables(store, folder, run_id, plan, parse_config(plan["config"])) != ExitCode.DONE:
         return None

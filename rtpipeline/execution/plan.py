@@ -237,3 +237,8 @@ def make_plan(
 def is_failed(item: Item) -> bool:
     """Whether the summary of a run lists the item as failed."""
     return item.status in FAILED_STATUSES
+
+
+def is_left_out(status: str | None, reason: str | None) -> bool:
+    """Whether a stage of a course has no output because the run was not asked for it."""
+    return status == "missing" and reason == NOT_SELECTED

@@ -59,6 +59,11 @@ def _end(name: str, stages: Mapping[str, dict[str, Any]], output: Output | None,
         entry.update(status="failed", reason=GAVE_UP)
 
 
+def is_settled(plan: Mapping[str, Any]) -> bool:
+    """Whether a run's plan says of every stage how it has ended."""
+    return all(entry["status"] is not None for course in plan["courses"] for entry in course["stages"].values())
+
+
 def add_finding(entry: dict[str, Any], stage: str, course_id: str, patient_id: str) -> None:
     """The row of the findings that says why a stage has left nothing."""
     entry["finding"] = run_finding(stage, course_id, patient_id, GivenUp("transient", "failed", entry["reason"]))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rtpipeline.errors import ExitCode
 from rtpipeline.execution.display import clock
 from rtpipeline.execution.outputs import Output
-from rtpipeline.execution.plan import NOT_SELECTED, CohortPlan, is_failed
+from rtpipeline.execution.plan import CohortPlan, is_failed, is_left_out
 from rtpipeline.execution.runner import counts
 from rtpipeline.stages import STAGES
 
@@ -105,7 +105,7 @@ def summarize(
     failed = {f.course_id for f in failures}
     unreached = {i.course_id for i in items if i.status is None} - failed
     total = len(plan.course_ids)
-    left_out = [(i.course_id, i.name) for i in items if i.status == "missing" and i.reason == NOT_SELECTED]
+    left_out = [(i.course_id, i.name) for i in items if is_left_out(i.status, i.reason)]
     findings: Counter[str] = Counter()
     for output in [*cohort_outputs, *(i.output for i in items if i.output is not None)]:
         findings.update(output.severities)

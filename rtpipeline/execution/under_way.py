@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
 
 from rtpipeline.errors import UsageError
+from rtpipeline.execution.run_outcomes import is_settled
 from rtpipeline.store.bucket import Bucket
 from rtpipeline.store.mirror import get
 from rtpipeline.store.packing import RECORD
@@ -63,12 +62,7 @@ def _last_sign_age_s(cohort: Bucket) -> float | None:
     signs_s = [max(written) / 1e9] if written else []
     content = get(cohort, plan_key) if plan_key else None
     plan = json.loads(content) if content else None
-    if plan is not None and not has_ended(plan):
+    if plan is not None and not is_settled(plan):
         started = datetime.fromisoformat(plan["started_utc"])
         signs_s.append((started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp())
     return max(0.0, time.time() - max(signs_s)) if signs_s else None
-
-
-def has_ended(plan: Mapping[str, Any]) -> bool:
-    """Whether a run's plan says of every stage how it has ended."""
-    return all(entry["status"] is not None for course in plan["courses"] for entry in course["stages"].values())
